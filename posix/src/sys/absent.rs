@@ -1,0 +1,80 @@
+//! What only Linux has, for the systems that have not.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use memmap2::MmapRaw;
+use nix::fcntl::OFlag;
+
+use super::{retry, touch};
+use crate::holders::Holders;
+use crate::mapping::MapAccess;
+use crate::space::{Reserved, Sizing};
+use crate::stat::Stat;
+use crate::store::Store;
+
+pub(super) fn unsupported<T>() -> io::Result<T> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// No lock can be had, so there is none to release.
+pub(crate) type Lock = Infallible;
+
+pub(crate) fn names_only(_flags: OFlag) -> bool {
+    false
+}
+
+pub(crate) fn create_unlinked() -> io::Result<File> {
+    unsupported()
+}
+
+pub(crate) fn link(_file: &File, _name: &CStr) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn can_link(_file: &File) -> bool {
+    false
+}
+
+pub(crate) fn memfd(_debug_name: &CStr) -> io::Result<File> {
+    unsupported()
+}
+
+pub(crate) fn forbid_shrink(_file: &File) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn reserve(file: &File, _offset: u64, end: u64, size: Sizing) -> io::Result<Reserved> {
+    if size == Sizing::Extend && end > retry(|| file.metadata())?.size() {
+        retry(|| file.set_len(end))?;
+    }
+    Ok(Reserved::No)
+}
+
+pub(crate) fn clear_tail(_file: &File, _len: u64) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn lock_for_growth(_file: &File) -> io::Result<Option<Lock>> {
+    unsupported()
+}
+
+pub(crate) fn prefault(raw: &MmapRaw, access: MapAccess) -> io::Result<()> {
+    touch(raw, access);
+    Ok(())
+}
+
+pub(crate) fn store() -> io::Result<Store> {
+    unsupported()
+}
+
+pub(crate) fn list() -> io::Result<Vec<(OsString, Stat)>> {
+    unsupported()
+}
+
+pub(crate) fn holders(_device: u64, _inode: u64) -> io::Result<Holders> {
+    unsupported()
+}

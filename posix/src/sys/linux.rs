@@ -1,0 +1,195 @@
+//! Linux: objects with a name are the regular files in `/dev/shm`.
+
+use std::ffi::{CStr, OsStr, OsString};
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use memmap2::{Advice, MmapRaw};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, SealFlag, fcntl};
+use nix::libc;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{shm_open, shm_unlink};
+use nix::sys::stat::Mode;
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::linkat;
+
+use super::{error, retry, touch};
+use crate::mapping::MapAccess;
+use crate::stat::Stat;
+use crate::store::{EntryKind, Store};
+
+mod holders;
+mod raw;
+mod space;
+
+pub(crate) use holders::holders;
+pub(crate) use space::{Lock, clear_tail, lock_for_growth, reserve};
+
+/// Where glibc and musl keep the objects.
+const DIRECTORY: &str = "/dev/shm";
+
+/// The longest file name, `NAME_MAX`.
+const LONGEST_NAME: usize = 255;
+
+pub(crate) fn open(name: &CStr, write: bool, create_new: bool, mode: u32) -> io::Result<File> {
+    // glibc opens the directory itself for "/." and reading.
+    file_name(name)?;
+    let access = if write { OFlag::O_RDWR } else { OFlag::O_RDONLY };
+    let create = if create_new { OFlag::O_CREAT | OFlag::O_EXCL } else { OFlag::empty() };
+    let guard = OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    Ok(shm_open(name, access | create | guard, Mode::from_bits_truncate(mode))?.into())
+}
+
+pub(crate) fn unlink(name: &CStr) -> io::Result<()> {
+    file_name(name)?;
+    Ok(shm_unlink(name)?)
+}
+
+pub(crate) fn is_shared_memory(metadata: &Metadata) -> bool {
+    metadata.is_file()
+}
+
+pub(crate) fn names_only(flags: OFlag) -> bool {
+    flags.contains(OFlag::O_PATH)
+}
+
+pub(crate) fn create_unlinked() -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE);
+    retry(|| options.open(DIRECTORY))
+}
+
+pub(crate) fn link(file: &File, name: &CStr) -> io::Result<()> {
+    link_to(file, &path(name)?)
+}
+
+pub(crate) fn can_link(file: &File) -> bool {
+    let ours = retry(|| file.metadata()).map(|metadata| metadata.dev()).ok();
+    let store = retry(|| fs::metadata(DIRECTORY)).map(|metadata| metadata.dev()).ok();
+    // The source is looked up before the target, which is known to exist.
+    ours.is_some() && ours == store && says(&link_to(file, Path::new(DIRECTORY)), Errno::EEXIST)
+}
+
+fn link_to(file: &File, target: &Path) -> io::Result<()> {
+    let granted = retry(|| Ok(linkat(file, "", AT_FDCWD, target, AtFlags::AT_EMPTY_PATH)?));
+    if !says(&granted, Errno::ENOENT) {
+        return granted;
+    }
+    let source = path_of(file);
+    let follow = AtFlags::AT_SYMLINK_FOLLOW;
+    retry(|| Ok(linkat(AT_FDCWD, &source, AT_FDCWD, target, follow)?))
+}
+
+/// A path to an open file. `thread-self`, because a thread can have descriptors of its own, and because
+/// `self` is empty once the main thread has ended.
+fn path_of(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/thread-self/fd/{}", file.as_raw_fd()))
+}
+
+pub(crate) fn memfd(debug_name: &CStr) -> io::Result<File> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    retry(|| Ok(memfd_create(debug_name, flags)?.into()))
+}
+
+pub(crate) fn forbid_shrink(file: &File) -> io::Result<()> {
+    let seal = SealFlag::F_SEAL_SHRINK;
+    retry(|| Ok(fcntl(file, FcntlArg::F_ADD_SEALS(seal)).map(drop)?))
+}
+
+pub(crate) fn prefault(raw: &MmapRaw, access: MapAccess) -> io::Result<()> {
+    let advice = match access {
+        MapAccess::ReadWrite => Advice::PopulateWrite,
+        MapAccess::ReadOnly => Advice::PopulateRead,
+    };
+    let result = retry(|| raw.advise(advice));
+    if says(&result, Errno::EINVAL) {
+        // Before Linux 5.14.
+        touch(raw, access);
+        return Ok(());
+    }
+    result
+}
+
+pub(crate) fn kind(name: &CStr) -> io::Result<(EntryKind, Stat)> {
+    let path = path(name)?;
+    let metadata = retry(|| fs::symlink_metadata(&path))?;
+    let file_type = metadata.file_type();
+    let kind = if file_type.is_file() {
+        EntryKind::SharedMemory
+    } else if file_type.is_symlink() {
+        EntryKind::SymbolicLink
+    } else if file_type.is_fifo() {
+        EntryKind::Fifo
+    } else if file_type.is_dir() {
+        EntryKind::Directory
+    } else if file_type.is_socket() {
+        EntryKind::Socket
+    } else {
+        EntryKind::Device
+    };
+    Ok((kind, Stat::new(&metadata)))
+}
+
+pub(crate) fn store() -> io::Result<Store> {
+    let stat = retry(|| Ok(statvfs(DIRECTORY)?))?;
+    let unit = wide(stat.fragment_size());
+    Ok(Store {
+        total: wide(stat.blocks()).saturating_mul(unit),
+        free: wide(stat.blocks_available()).saturating_mul(unit),
+        inodes_total: wide(stat.files()),
+        inodes_free: wide(stat.files_available()),
+        read_only: stat.flags().contains(FsFlags::ST_RDONLY),
+    })
+}
+
+pub(crate) fn list() -> io::Result<Vec<(OsString, Stat)>> {
+    // As a whole: the iterator ends where a signal interrupts it.
+    retry(list_once)
+}
+
+fn list_once() -> io::Result<Vec<(OsString, Stat)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(DIRECTORY)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.as_bytes().starts_with(b"sem.") {
+            continue;
+        }
+        match retry(|| entry.metadata()) {
+            Ok(metadata) if metadata.is_file() => found.push((name, Stat::new(&metadata))),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// A count of the system, which has 32 bits on some.
+fn wide(count: impl Into<u64>) -> u64 {
+    count.into()
+}
+
+fn path(name: &CStr) -> io::Result<PathBuf> {
+    Ok(Path::new(DIRECTORY).join(file_name(name)?))
+}
+
+/// The name as it stands in the directory, and never anything outside of it.
+fn file_name(name: &CStr) -> io::Result<&OsStr> {
+    let bytes = name.to_bytes();
+    let slashes = bytes.iter().take_while(|&&byte| byte == b'/').count();
+    match &bytes[slashes..] {
+        b"" | b"." | b".." => Err(error(libc::EINVAL)),
+        name if name.contains(&b'/') => Err(error(libc::EINVAL)),
+        name if name.len() > LONGEST_NAME => Err(error(libc::ENAMETOOLONG)),
+        name => Ok(OsStr::from_bytes(name)),
+    }
+}
+
+fn says<T>(result: &io::Result<T>, errno: Errno) -> bool {
+    matches!(result, Err(error) if error.raw_os_error() == Some(errno as i32))
+}
