@@ -1,0 +1,385 @@
+//! Where regions come from: [`Backend`], and [`AnyBackend`], chosen at run time.
+
+use std::fmt::Debug;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::metadata::{Capabilities, ListEntry};
+use crate::name::{RegionId, RegionName};
+use crate::options::{Backoff, CreateOptions, OpenOptions};
+use crate::region::SharedRegion;
+
+#[cfg_attr(
+    not(any(feature = "posix", feature = "sysv")),
+    allow(unused_variables, reason = "without a backend there is nothing to hand them to")
+)]
+mod any;
+
+pub use any::AnyBackend;
+#[cfg(any(feature = "posix", feature = "sysv"))]
+pub use any::{DefaultBackend, Region};
+
+/// A way to make and find shared memory: [`Posix`](crate::Posix), [`Sysv`](crate::Sysv), the run-time choice
+/// [`AnyBackend`], or one's own.
+///
+/// Programs that are generic over it work with each of them. Where backends differ, ask
+/// [`capabilities`](Self::capabilities), never the backend's name.
+///
+/// Errors of every call beyond those that it lists: [`BackendUnavailable`](ErrorKind::BackendUnavailable) where this
+/// machine, namespace or sandbox lacks the facility; [`LimitExceeded`](ErrorKind::LimitExceeded) for a limit of the
+/// process, named with its value.
+///
+/// # Examples
+///
+/// One program for every backend:
+///
+/// ```
+/// use shared_region::{AnyBackend, Backend, CreateOptions, OpenOptions, Result, SharedRegion, SharedRegionExt};
+///
+/// fn round_trip<B: Backend>(backend: B) -> Result<()> {
+///     let region = backend.create_unique("doc-", &CreateOptions::new(4096))?;
+///     region.write_at(0, b"hello")?;
+///     if let Some(id) = region.id() {
+///         let mut bytes = [0; 5];
+///         backend.open_id(&id, &OpenOptions::new().read_only(true))?.read_at(0, &mut bytes)?;
+///         assert_eq!(&bytes, b"hello");
+///     }
+///     region.remove()
+/// }
+///
+/// for name in ["posix", "sysv"] {
+///     # if name.parse::<AnyBackend>().is_err() { continue }
+///     round_trip(name.parse::<AnyBackend>()?)?;
+/// }
+/// # Ok::<(), shared_region::Error>(())
+/// ```
+pub trait Backend: Debug + Send + Sync {
+    /// What this backend's regions are.
+    type Region: SharedRegion + 'static;
+
+    /// Returns the name that stands before the colon of a [`RegionId`]: `posix`, `sysv`, or one's own.
+    fn name(&self) -> &'static str;
+
+    /// Returns what this backend can do here and now.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **POSIX**: `atomic_init` is found out by a file without a name in `/dev/shm`; nothing is left behind.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Finds out whether this backend works here, and leaves nothing behind.
+    ///
+    /// # Errors
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): it does not, and the message says why.
+    /// - [`PermissionDenied`](ErrorKind::PermissionDenied): it does, for others.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **POSIX**: makes an object without a name and maps it; where the system has no such objects, under a unique
+    ///   name that is removed at once.
+    /// - **System V**: makes a private segment of one page, attaches and removes it.
+    fn probe(&self) -> Result<()> {
+        let unnamed = self.create_unnamed(&CreateOptions::new(1));
+        unnamed.map(drop).map_err(|error| error.operation("use"))
+    }
+
+    /// Creates a region that did not exist before, filled with zeros.
+    ///
+    /// It is all or nothing: on error no object, mapping or descriptor is left, and what stood under the name is as
+    /// before. The region outlives this handle unless [`Removal::OnDrop`](crate::Removal::OnDrop) says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// - [`AlreadyExists`](ErrorKind::AlreadyExists): something has the name, whatever else is wrong too.
+    /// - [`InvalidSize`](ErrorKind::InvalidSize), [`InvalidOptions`](ErrorKind::InvalidOptions): see [`CreateOptions`].
+    /// - [`NoSpace`](ErrorKind::NoSpace): the store or the memory is full.
+    /// - [`PermissionDenied`](ErrorKind::PermissionDenied): the caller may not create there.
+    /// - [`Unsupported`](ErrorKind::Unsupported): an option asks for a missing capability.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **POSIX** on Linux: the object is made without a name (`O_TMPFILE`), sized, reserved (`fallocate`) and mapped,
+    ///   then linked into `/dev/shm` (`linkat`), so that nobody ever sees it half made. Where the file system lacks
+    ///   that, and on other systems: `shm_open(O_CREAT | O_EXCL)`, with the size given last.
+    /// - **System V**: `shmget(IPC_CREAT | IPC_EXCL)`, `shmat`.
+    fn create_new(&self, name: &RegionName, options: &CreateOptions) -> Result<Self::Region> {
+        self.create_with(name, options, |_| Ok(()))
+    }
+
+    /// Creates a region as [`create_new`](Self::create_new) does, and has `init` fill it.
+    ///
+    /// If `init` fails or panics, nothing is left. Where [`atomic_init`](Capabilities::atomic_init) holds it runs
+    /// before anybody can open the region, and a link that fails after it is an error, never a second try. Elsewhere
+    /// openers may see bytes half written: let `init` store a flag last.
+    ///
+    /// # Errors
+    ///
+    /// Those of `init`, and those of [`create_new`](Self::create_new) turned into them by `From`.
+    fn create_with<E: From<Error>>(
+        &self,
+        name: &RegionName,
+        options: &CreateOptions,
+        init: impl FnOnce(&Self::Region) -> Result<(), E>,
+    ) -> Result<Self::Region, E>;
+
+    /// Opens a region, or creates it where there is none; says `true` if it was created here.
+    ///
+    /// Of processes that race, exactly one creates. An object that exists keeps its mode and contents, and may be
+    /// larger than asked.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`create_new`](Self::create_new) but `AlreadyExists`, those of [`open`](Self::open) but `NotFound`, and
+    ///
+    /// - [`SizeMismatch`](ErrorKind::SizeMismatch): what exists is smaller than asked.
+    /// - [`NoSpace`](ErrorKind::NoSpace): told after a second, and one more for each GiB asked, as the lack may be
+    ///   another process at the same creation.
+    /// - [`Busy`](ErrorKind::Busy): for as long, others created and removed the name each time in between.
+    fn open_or_create(
+        &self,
+        name: &RegionName,
+        options: &CreateOptions,
+    ) -> Result<(Self::Region, bool)> {
+        options.validate().map_err(|error| error.region(&RegionId::named(self.name(), *name)))?;
+        let mut open = OpenOptions::new().min_size(options.get_size());
+        if let Some(address) = options.get_fixed_address() {
+            open = open.fixed_address(address);
+        }
+        let mut patience = Backoff::new(Duration::from_secs(1 + (options.get_size() >> 30) as u64));
+        loop {
+            match self.open(name, &open) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                other => return other.map(|region| (region, false)),
+            }
+            let error = match self.create_new(name, options) {
+                Ok(region) => return Ok((region, true)),
+                Err(error) => error,
+            };
+            match error.kind() {
+                // `NotFound`: it was removed before its creator had it mapped.
+                ErrorKind::AlreadyExists | ErrorKind::NotFound | ErrorKind::NoSpace => {}
+                _ => return Err(error),
+            }
+            if !patience.pause() {
+                return Err(if error.kind() == ErrorKind::NoSpace {
+                    error
+                } else {
+                    Error::new(ErrorKind::Busy)
+                        .operation("open or create")
+                        .region(&RegionId::named(self.name(), *name))
+                        .reason("others created and removed it each time in between: try again")
+                });
+            }
+        }
+    }
+
+    /// Creates a region that only this process, its forked children and those who are handed it can reach, and that
+    /// disappears with its last user, SIGKILL included.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`create_new`](Self::create_new) but `AlreadyExists`.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **POSIX** on Linux: `memfd_create`; it is handed on by its descriptor. Elsewhere an object under a unique name
+    ///   that is removed at once.
+    /// - **System V**: `IPC_PRIVATE`, marked for removal once attached. On Linux its id opens it as long as it is
+    ///   attached somewhere. A process that is killed between the two calls leaves the segment behind.
+    fn create_unnamed(&self, options: &CreateOptions) -> Result<Self::Region>;
+
+    /// Creates a region under a new name: `prefix` and 13 random letters and digits. Its
+    /// [`id`](SharedRegion::id) tells the name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`create_new`](Self::create_new), and
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): the prefix breaks the grammar or is longer than 17 bytes.
+    fn create_unique(&self, prefix: &str, options: &CreateOptions) -> Result<Self::Region> {
+        loop {
+            let name = RegionName::new(&format!("{prefix}{}", random_suffix()))?;
+            match self.create_new(&name, options) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Opens a region that exists. Its length is the object's, whatever the caller expects.
+    ///
+    /// # Errors
+    ///
+    /// - [`NotFound`](ErrorKind::NotFound): nothing has that name, or not until the timeout.
+    /// - [`PermissionDenied`](ErrorKind::PermissionDenied): the caller may not, or
+    ///   [`expect_owner`](OpenOptions::expect_owner) refused its owner.
+    /// - [`SizeMismatch`](ErrorKind::SizeMismatch): it is smaller than [`min_size`](OpenOptions::min_size).
+    /// - [`NotReady`](ErrorKind::NotReady): its size stayed 0 until the timeout.
+    /// - [`InvalidSize`](ErrorKind::InvalidSize): it is larger than an address space.
+    /// - [`NotSharedMemory`](ErrorKind::NotSharedMemory): a link, FIFO, directory, device or socket has the name.
+    /// - [`AddressInUse`](ErrorKind::AddressInUse): another mapping is at the fixed address.
+    /// - [`Unsupported`](ErrorKind::Unsupported): an option asks for a missing capability.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **POSIX**: `shm_open`, `fstat`, `mmap`.
+    /// - **System V**: `shmget` without permission bits, `shmat`, `shmctl(IPC_STAT)`.
+    fn open(&self, name: &RegionName, options: &OpenOptions) -> Result<Self::Region> {
+        self.open_id(&RegionId::named(self.name(), *name), options)
+    }
+
+    /// Opens what an identity of this backend stands for, as [`open`](Self::open) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), and
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): the identity belongs to another backend; nothing is opened.
+    fn open_id(&self, id: &RegionId, options: &OpenOptions) -> Result<Self::Region>;
+
+    /// Says whether a region of that name exists, whoever may open it.
+    ///
+    /// # Errors
+    ///
+    /// - [`NotSharedMemory`](ErrorKind::NotSharedMemory): something else has the name.
+    fn exists(&self, name: &RegionName) -> Result<bool>;
+
+    /// Removes a region by name. Mappings that exist go on working; see [`SharedRegion::remove`].
+    ///
+    /// # Errors
+    ///
+    /// - [`NotFound`](ErrorKind::NotFound): nothing has that name; so it is when removed a second time.
+    /// - [`PermissionDenied`](ErrorKind::PermissionDenied): it belongs to somebody else.
+    /// - [`NotSharedMemory`](ErrorKind::NotSharedMemory): something else has the name, and is left alone.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **POSIX**: `shm_unlink`.
+    /// - **System V**: `shmget`, `shmctl(IPC_RMID)`.
+    fn remove(&self, name: &RegionName) -> Result<()> {
+        self.remove_id(&RegionId::named(self.name(), *name))
+    }
+
+    /// Removes what an identity of this backend stands for, as [`remove`](Self::remove) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`remove`](Self::remove), and
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): the identity belongs to another backend; nothing is removed.
+    fn remove_id(&self, id: &RegionId) -> Result<()>;
+
+    /// Removes a region that nobody holds, to clean up after a crash; says `false` if somebody holds it.
+    ///
+    /// A process that opens it between the look and the removal keeps a region without a name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`remove`](Self::remove), and
+    ///
+    /// - [`Unsupported`](ErrorKind::Unsupported): it cannot be found out who holds it.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **POSIX** on Linux: looks for the object among the mappings and descriptors of every process in `/proc`. If one
+    ///   of them may not be read the answer is `Unsupported`; root reads all. Processes of another PID namespace and
+    ///   descriptors on their way through a socket are not seen. Elsewhere `Unsupported`.
+    /// - **System V**: the attach count.
+    fn remove_if_unused(&self, name: &RegionName) -> Result<bool> {
+        Err(Error::new(ErrorKind::Unsupported)
+            .operation("remove if unused")
+            .region(&RegionId::named(self.name(), *name))
+            .reason("this backend cannot tell who holds a region: remove it if you know"))
+    }
+
+    /// Lists the regions of the backend's store, also those that the caller may not open, but not those that were
+    /// removed. What appears or goes meanwhile may or may not be among them.
+    ///
+    /// # Errors
+    ///
+    /// - [`Unsupported`](ErrorKind::Unsupported): the system does not tell.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **POSIX** on Linux: regular files in `/dev/shm` but `sem.*`. Elsewhere `Unsupported`.
+    /// - **System V** on Linux: `/proc/sysvipc/shm`; the identity is the key, or the segment id where the key is 0.
+    ///   Elsewhere `Unsupported`.
+    fn list(&self) -> Result<Vec<ListEntry>>;
+}
+
+/// Refuses an identity of another backend.
+#[cfg(any(feature = "posix", feature = "sysv"))]
+pub(crate) fn wrong_backend(
+    id: &RegionId,
+    operation: &'static str,
+    backend: &'static str,
+) -> Error {
+    id.foreign_to(backend).operation(operation)
+}
+
+/// 64 random bits in 13 characters.
+fn random_suffix() -> String {
+    // Each `RandomState` hashes with keys of its own, which the standard library seeds from the system.
+    let mut bits = RandomState::new().hash_one(std::process::id());
+    (0..13)
+        .map(|_| {
+            let digit = b"abcdefghijklmnopqrstuvwxyz234567"[(bits & 31) as usize];
+            bits >>= 5;
+            char::from(digit)
+        })
+        .collect()
+}
+
+impl RegionId {
+    /// Opens what this identity stands for, in its own backend.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::open`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// use shared_region::{AnyBackend, Backend, CreateOptions, OpenOptions, RegionId, SharedRegion};
+    ///
+    /// let region = AnyBackend::default().create_unique("doc-", &CreateOptions::new(4096))?;
+    /// let text = region.id().map(|id| id.to_string()).unwrap_or_default(); // to another process
+    ///
+    /// let same = text.parse::<RegionId>()?.open(&OpenOptions::new())?;
+    /// assert_eq!(same.len(), 4096);
+    /// same.remove()?;
+    /// # }
+    /// # Ok::<(), shared_region::Error>(())
+    /// ```
+    pub fn open(&self, options: &OpenOptions) -> Result<Box<dyn SharedRegion>> {
+        dispatch(self, "open", |backend| backend.open_id(self, options))
+    }
+
+    /// Removes what this identity stands for, in its own backend.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::remove`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    pub fn remove(&self) -> Result<()> {
+        dispatch(self, "remove", |backend| backend.remove_id(self))
+    }
+}
+
+/// Finds the backend of an identity and calls it.
+fn dispatch<R>(
+    id: &RegionId,
+    operation: &'static str,
+    call: impl FnOnce(AnyBackend) -> Result<R>,
+) -> Result<R> {
+    match id.backend().parse() {
+        Ok(backend) => call(backend),
+        Err(error) => Err(Error::operation(error, operation).subject(format_args!("\"{id}\""))),
+    }
+}

@@ -1,0 +1,87 @@
+//! Memory that several processes share, over System V or over POSIX, behind one tested contract.
+//!
+//! A [`Backend`] makes and finds regions: [`Posix`], [`Sysv`], or [`AnyBackend`], chosen at run time. A region implements
+//! [`SharedRegion`], which states what a caller may rely on. [`SharedRegionExt`] reads and writes it.
+//!
+//! ```
+//! # #[cfg(any(feature = "posix", feature = "sysv"))] {
+//! use std::sync::atomic::Ordering;
+//! use shared_region::{Backend, CreateOptions, DefaultBackend, OpenOptions, RegionName, SharedRegion, SharedRegionExt};
+//!
+//! let name = RegionName::new("/frames")?;
+//! # let name = RegionName::new(&format!("/frames-{}", std::process::id()))?;
+//! let writer = DefaultBackend.create_new(&name, &CreateOptions::new(4096).mode(0o600))?;
+//! writer.write_at(0, b"hello")?;
+//!
+//! let reader = DefaultBackend.open(&name, &OpenOptions::new().read_only(true))?; // another process, usually
+//! let mut bytes = [0u8; 5];
+//! reader.read_at(0, &mut bytes)?;
+//! assert_eq!(&bytes, b"hello");
+//! writer.atomic_u64(4088)?.fetch_add(1, Ordering::Relaxed); // &AtomicU64, checked
+//! writer.remove()?;
+//! # }
+//! # Ok::<(), shared_region::Error>(())
+//! ```
+//!
+//! # Where to look
+//!
+//! | to | see |
+//! |---|---|
+//! | create, open, remove, list | [`Backend`], [`CreateOptions`], [`OpenOptions`] |
+//! | read and write safely | [`SharedRegionExt`], [`SharedLayout`] |
+//! | name a region, pass it on | [`RegionName`], [`RegionId`], [`PosixName`] |
+//! | know what the system knows | [`Metadata`], [`SharedRegion::metadata`] |
+//! | write for both backends | [`Capabilities`] says where they differ |
+//! | understand a failure | [`Error`], [`ErrorKind`] |
+//! | adopt a descriptor | `PosixRegion`, by `TryFrom<OwnedFd>` |
+//! | meet a C program by key or id | `SysvRegion` |
+//! | add a backend | implement [`Backend`] and [`SharedRegion`]; the setters marked "for backends" are yours |
+//!
+//! # Lifetime
+//!
+//! A region outlives its handles and processes until somebody removes it: [`SharedRegion::remove`],
+//! [`Backend::remove`], or [`Removal::OnDrop`]. Three things outside of the program remove regions too: systemd's
+//! `RemoveIPC=` when a user's last session ends, `kernel.shm_rmid_forced=1` (System V, once nobody is attached), and a
+//! reboot. Mappings that exist go on working.
+//!
+//! # Features
+//!
+//! `posix` and `sysv`, both on by default, each bring their backend; `zerocopy` brings typed copies. The unit structs
+//! `Posix` and `Sysv` can be named whenever they are compiled. `DefaultBackend` and `Region` follow the features.
+#![cfg_attr(
+    not(all(feature = "posix", feature = "sysv")),
+    allow(rustdoc::broken_intra_doc_links, reason = "the documentation speaks of both backends")
+)]
+
+mod access;
+mod backend;
+mod error;
+mod limits;
+mod memory;
+mod metadata;
+mod name;
+mod options;
+#[cfg(feature = "posix")]
+mod posix;
+mod region;
+#[cfg(feature = "sysv")]
+mod sysv;
+
+pub use access::{SharedLayout, SharedRegionExt};
+pub use backend::{AnyBackend, Backend};
+#[cfg(any(feature = "posix", feature = "sysv"))]
+pub use backend::{DefaultBackend, Region};
+pub use error::{Error, ErrorKind, Result};
+pub use metadata::{Capabilities, ListEntry, Metadata};
+pub use name::{PosixName, RegionId, RegionName};
+pub use options::{Access, Allocation, CreateOptions, OpenOptions, Removal};
+#[cfg(feature = "posix")]
+pub use posix::{Posix, PosixRegion};
+pub use region::SharedRegion;
+#[cfg(feature = "sysv")]
+pub use sysv::{Sysv, SysvRegion};
+
+/// Runs the README's examples.
+#[cfg(all(doctest, feature = "posix"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

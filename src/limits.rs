@@ -1,0 +1,51 @@
+//! The limits of this process that a call may have hit.
+
+use nix::errno::Errno;
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+
+use crate::error::{Error, ErrorKind};
+
+/// One limit, by its usual name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    name: &'static str,
+    resource: Option<Resource>,
+}
+
+pub(crate) const OPEN_FILES: Limit =
+    Limit { name: "RLIMIT_NOFILE", resource: Some(Resource::RLIMIT_NOFILE) };
+pub(crate) const FILE_SIZE: Limit =
+    Limit { name: "RLIMIT_FSIZE", resource: Some(Resource::RLIMIT_FSIZE) };
+pub(crate) const ADDRESS_SPACE: Limit = Limit { name: "RLIMIT_AS", resource: AS };
+pub(crate) const LOCKED_MEMORY: Limit = Limit { name: "RLIMIT_MEMLOCK", resource: MEMLOCK };
+
+impl Limit {
+    /// The value in force, where one is set and the system tells.
+    #[allow(clippy::unnecessary_cast, reason = "`rlim_t` is narrower or signed on some systems")]
+    pub(crate) fn value(self) -> Option<u64> {
+        match getrlimit(self.resource?) {
+            Ok((soft, _)) if soft != RLIM_INFINITY => Some(soft as u64),
+            _ => None,
+        }
+    }
+
+    /// Says that a call hit this limit.
+    pub(crate) fn exceeded(self, errno: Errno) -> Error {
+        let kind =
+            ErrorKind::LimitExceeded { limit: self.name, value: self.value().unwrap_or(u64::MAX) };
+        Error::new(kind).errno(errno as i32)
+    }
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(any(target_os = "linux", target_os = "android"))] {
+        const AS: Option<Resource> = Some(Resource::RLIMIT_AS);
+        const MEMLOCK: Option<Resource> = Some(Resource::RLIMIT_MEMLOCK);
+    } else if #[cfg(any(target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))] {
+        const AS: Option<Resource> = None;
+        const MEMLOCK: Option<Resource> = Some(Resource::RLIMIT_MEMLOCK);
+    } else {
+        const AS: Option<Resource> = Some(Resource::RLIMIT_AS);
+        const MEMLOCK: Option<Resource> = None;
+    }
+}

@@ -1,0 +1,180 @@
+//! Mapped bytes below the level of safe calls: copying while others write, and asking the system for pages.
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering::Relaxed};
+
+use nix::errno::Errno;
+use nix::sys::mman;
+
+use crate::error::{Error, Result};
+use crate::limits::LOCKED_MEMORY;
+
+type Move = unsafe extern "C" fn(*mut u8, *const u8, usize) -> *mut u8;
+type Set = unsafe extern "C" fn(*mut u8, i32, usize) -> *mut u8;
+
+unsafe extern "C" {
+    #[link_name = "memmove"]
+    fn libc_memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8;
+    #[link_name = "memset"]
+    fn libc_memset(to: *mut u8, byte: i32, len: usize) -> *mut u8;
+}
+
+/// The C library's functions, behind pointers that are loaded anew for every call: the compiler cannot know what is
+/// called, so it cannot replace the call by plain loads and stores, split it, or reason about data races in it.
+static MEMMOVE: Move = libc_memmove;
+static MEMSET: Set = libc_memset;
+
+/// The longest access that is one machine word, and so one atomic access on every target.
+const WORD: usize = size_of::<usize>();
+
+/// Copies out of shared memory, while others may write there.
+///
+/// # Safety
+///
+/// - `shared` is readable for `len` bytes of memory that no `&mut` covers and no plain write of this program touches.
+/// - `to` is writable for `len` bytes of the caller's own, which do not overlap the former.
+#[inline]
+pub(crate) unsafe fn load(shared: *const u8, to: *mut u8, len: usize) {
+    macro_rules! word {
+        ($atomic:ty, $plain:ty) => {{
+            // SAFETY: the caller grants `len` readable bytes, and the check below alignment. Nothing but this relaxed
+            // load of at most one word is done through the reference, which the documentation of `std::sync::atomic`
+            // allows on read-only memory too.
+            let shared = unsafe { &*shared.cast::<$atomic>() };
+            // SAFETY: the caller grants `len` writable bytes; `write_unaligned` asks for no alignment.
+            unsafe { to.cast::<$plain>().write_unaligned(shared.load(Relaxed)) }
+        }};
+    }
+    if len > WORD || !len.is_power_of_two() || shared.addr() & (len - 1) != 0 {
+        // SAFETY: a static of this file, valid and initialised; volatile so that its value stays unknown.
+        let memmove = unsafe { (&raw const MEMMOVE).read_volatile() };
+        // SAFETY: memmove(3) asks for `len` bytes readable and writable, which the caller grants.
+        unsafe { memmove(to, shared, len) };
+        return;
+    }
+    match len {
+        1 => word!(AtomicU8, u8),
+        2 => word!(AtomicU16, u16),
+        4 => word!(AtomicU32, u32),
+        _ => word!(AtomicUsize, usize),
+    }
+}
+
+/// Copies into shared memory, while others may read and write there.
+///
+/// # Safety
+///
+/// - `shared` is writable for `len` bytes of memory that no reference but to atomics covers.
+/// - `from` is readable for `len` bytes of the caller's own, which do not overlap the former.
+#[inline]
+pub(crate) unsafe fn store(shared: *mut u8, from: *const u8, len: usize) {
+    macro_rules! word {
+        ($atomic:ty, $plain:ty) => {{
+            // SAFETY: the caller grants `len` readable bytes; `read_unaligned` asks for no alignment.
+            let value = unsafe { from.cast::<$plain>().read_unaligned() };
+            // SAFETY: the caller grants `len` writable bytes, and the check below alignment; every access to them is
+            // atomic or foreign.
+            let shared = unsafe { <$atomic>::from_ptr(shared.cast()) };
+            shared.store(value, Relaxed);
+        }};
+    }
+    if len > WORD || !len.is_power_of_two() || shared.addr() & (len - 1) != 0 {
+        // SAFETY: a static of this file, valid and initialised; volatile so that its value stays unknown.
+        let memmove = unsafe { (&raw const MEMMOVE).read_volatile() };
+        // SAFETY: memmove(3) asks for `len` bytes readable and writable, which the caller grants.
+        unsafe { memmove(shared, from, len) };
+        return;
+    }
+    match len {
+        1 => word!(AtomicU8, u8),
+        2 => word!(AtomicU16, u16),
+        4 => word!(AtomicU32, u32),
+        _ => word!(AtomicUsize, usize),
+    }
+}
+
+/// Sets bytes of shared memory, while others may read and write there.
+///
+/// # Safety
+///
+/// `shared` is writable for `len` bytes of memory that no reference but to atomics covers.
+pub(crate) unsafe fn fill(shared: *mut u8, byte: u8, len: usize) {
+    // SAFETY: a static of this file, valid and initialised; volatile so that its value stays unknown.
+    let memset = unsafe { (&raw const MEMSET).read_volatile() };
+    // SAFETY: memset(3) asks for `len` writable bytes, which the caller grants.
+    unsafe { memset(shared, i32::from(byte), len) };
+}
+
+/// Keeps the pages of a mapping in memory.
+pub(crate) fn lock(start: *const u8, len: usize) -> Result<()> {
+    // SAFETY: mlock(2) changes where pages may live, never what they hold; a range that is not mapped is ENOMEM.
+    retry(|| unsafe { mman::mlock(start_of(start), len) }).map_err(|errno| {
+        // mlock(2): EPERM without any allowance; ENOMEM past the allowance, or where pages cannot be had.
+        match errno {
+            Errno::EPERM => LOCKED_MEMORY.exceeded(errno),
+            Errno::ENOMEM if LOCKED_MEMORY.value().is_some() => LOCKED_MEMORY.exceeded(errno),
+            _ => Error::from_io(&errno.into()),
+        }
+    })
+}
+
+/// Lets the pages of a mapping go again.
+pub(crate) fn unlock(start: *const u8, len: usize) -> Result<()> {
+    // SAFETY: as for `lock`.
+    retry(|| unsafe { mman::munlock(start_of(start), len) })
+        .map_err(|errno| Error::from_io(&errno.into()))
+}
+
+fn start_of(start: *const u8) -> NonNull<std::ffi::c_void> {
+    NonNull::new(start.cast_mut().cast()).unwrap_or(NonNull::dangling())
+}
+
+/// Repeats a call that a signal interrupted.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Maps in every page of a mapping that may be written.
+///
+/// # Safety
+///
+/// `start` is writable for `len` bytes of memory that no reference but to atomics covers.
+pub(crate) unsafe fn prefault(start: *mut u8, len: usize) -> Result<()> {
+    populate(start_of(start), len).or_else(|errno| {
+        if errno != Errno::EINVAL {
+            // madvise(2): EFAULT where a store would be SIGBUS, as the file system has no page left.
+            let errno = if errno == Errno::EFAULT { Errno::ENOSPC } else { errno };
+            return Err(Error::from_io(&errno.into()));
+        }
+        // A kernel without the advice: touch each page, without changing what a peer may have written.
+        for offset in (0..len).step_by(4096) {
+            // SAFETY: `offset` is below `len`, so the sum stays inside what the caller grants.
+            let byte = unsafe { start.add(offset) };
+            // SAFETY: one writable byte, which is always aligned; every access to it is atomic or foreign.
+            let byte = unsafe { AtomicU8::from_ptr(byte) };
+            // Opaque, as LLVM turns a known `| 0` into a load, which maps no page for writing.
+            byte.fetch_or(std::hint::black_box(0), Relaxed);
+        }
+        Ok(())
+    })
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(target_os = "linux")] {
+        /// Maps in every page by one call, which reports a full store as an error and not as a signal.
+        fn populate(start: NonNull<std::ffi::c_void>, len: usize) -> nix::Result<()> {
+            // SAFETY: madvise(2): MADV_POPULATE_WRITE touches pages as a store would, and changes no byte.
+            retry(|| unsafe { mman::madvise(start, len, mman::MmapAdvise::MADV_POPULATE_WRITE) })
+        }
+    } else {
+        /// There is no such call here.
+        fn populate(_: NonNull<std::ffi::c_void>, _: usize) -> nix::Result<()> {
+            Err(Errno::EINVAL)
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! How a region is created and opened: [`CreateOptions`], [`OpenOptions`] and what they choose from.
+
+use std::time::{Duration, Instant};
+
+use crate::access::SharedRegionExt;
+use crate::error::{Error, ErrorKind, Result};
+use crate::memory;
+use crate::region::{Describe, SharedRegion};
+
+/// Whether a mapping may be written through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Bytes may be read and written.
+    ReadWrite,
+    /// Bytes may be read; a store through a raw pointer is SIGSEGV.
+    ReadOnly,
+}
+
+/// When the memory behind a new region is set aside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Allocation {
+    /// At creation, so that a full store is [`NoSpace`](ErrorKind::NoSpace) then, and never SIGBUS at a later touch.
+    ///
+    /// The store's limit is not a container's: reserving more than the memory that a control group grants may wake the
+    /// kernel's out-of-memory killer. Where that can happen, ask for less than the group's limit.
+    #[default]
+    Reserve,
+    /// At the first touch of each page. Creation is quick at any size, and the store may turn out to be full later:
+    /// touching a page is SIGBUS then.
+    Lazy,
+    /// At creation, and every page is mapped into this process too, so that the first touch costs nothing.
+    Prefault,
+}
+
+/// Who removes a region.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Removal {
+    /// Whoever calls `remove`; until then the region outlives every handle and process.
+    #[default]
+    Explicit,
+    /// The handle that created the object, when it is dropped in the process that created it. A clone, a handle that
+    /// opened the region, and the copy of the handle in a forked child never remove anything.
+    OnDrop,
+}
+
+/// How a region is created.
+///
+/// # Examples
+///
+/// ```
+/// use shared_region::{Allocation, CreateOptions, Removal};
+///
+/// let options = CreateOptions::new(1 << 20).mode(0o640).allocation(Allocation::Lazy).removal(Removal::OnDrop);
+/// assert_eq!(options.get_size(), 1 << 20);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[must_use]
+pub struct CreateOptions {
+    size: usize,
+    mode: u32,
+    allocation: Allocation,
+    removal: Removal,
+    lock_memory: bool,
+    fixed_address: Option<usize>,
+}
+
+impl CreateOptions {
+    /// Asks for `size` bytes, mode 0600, memory reserved at creation, explicit removal.
+    pub const fn new(size: usize) -> Self {
+        Self {
+            size,
+            mode: 0o600,
+            allocation: Allocation::Reserve,
+            removal: Removal::Explicit,
+            lock_memory: false,
+            fixed_address: None,
+        }
+    }
+
+    /// Sets the permission bits. The asked mode is the resulting mode, whatever the umask.
+    ///
+    /// It must hold 0600: a mode that keeps its own creator out is refused. Fill the region first, then
+    /// [`set_mode(0o444)`](crate::SharedRegion::set_mode).
+    pub const fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets when memory is set aside.
+    pub const fn allocation(mut self, allocation: Allocation) -> Self {
+        self.allocation = allocation;
+        self
+    }
+
+    /// Sets who removes the region.
+    pub const fn removal(mut self, removal: Removal) -> Self {
+        self.removal = removal;
+        self
+    }
+
+    /// Keeps the creator's mapping resident from the start, as
+    /// [`SharedRegion::lock_memory`](crate::SharedRegion::lock_memory) does.
+    pub const fn lock_memory(mut self, lock: bool) -> Self {
+        self.lock_memory = lock;
+        self
+    }
+
+    /// Maps the region at `address`, a multiple of the page size, and never over another mapping.
+    ///
+    /// Needs [`Capabilities::fixed_address`](crate::Capabilities::fixed_address), else `Unsupported`.
+    pub const fn fixed_address(mut self, address: usize) -> Self {
+        self.fixed_address = Some(address);
+        self
+    }
+
+    /// Returns the size in bytes.
+    pub const fn get_size(&self) -> usize {
+        self.size
+    }
+
+    /// Returns the permission bits.
+    pub const fn get_mode(&self) -> u32 {
+        self.mode
+    }
+
+    /// Returns when memory is set aside.
+    pub const fn get_allocation(&self) -> Allocation {
+        self.allocation
+    }
+
+    /// Returns who removes the region.
+    pub const fn get_removal(&self) -> Removal {
+        self.removal
+    }
+
+    /// Returns whether the creator's mapping is kept resident.
+    pub const fn get_lock_memory(&self) -> bool {
+        self.lock_memory
+    }
+
+    /// Returns the asked address.
+    pub const fn get_fixed_address(&self) -> Option<usize> {
+        self.fixed_address
+    }
+
+    /// Checks what can be checked without a system call. Backends call it first.
+    ///
+    /// # Errors
+    ///
+    /// - [`InvalidSize`](ErrorKind::InvalidSize): the size is 0 or over `isize::MAX`.
+    /// - [`InvalidOptions`](ErrorKind::InvalidOptions): the mode is over 0777 or lacks 0600; the address is 0.
+    pub fn validate(&self) -> Result<()> {
+        validate_size(self.size).map_err(|error| error.operation("create"))?;
+        let invalid = |reason: String| {
+            Err(Error::new(ErrorKind::InvalidOptions).operation("create").reason(reason))
+        };
+        if self.mode & !0o777 != 0 {
+            return invalid(format!(
+                "mode {:#o} has bits beyond 0o777: permission bits only",
+                self.mode
+            ));
+        }
+        if self.mode & 0o600 != 0o600 {
+            return invalid(format!(
+                "mode {:#o} keeps its own creator out: include 0o600, fill the region, then call set_mode",
+                self.mode
+            ));
+        }
+        validate_address(self.fixed_address).map_err(|error| error.operation("create"))
+    }
+
+    /// Checks what [`validate`](Self::validate) checks, for backends without the capability
+    /// [`fixed_address`](crate::Capabilities::fixed_address).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`validate`](Self::validate), and
+    ///
+    /// - [`Unsupported`](ErrorKind::Unsupported): an address is asked for.
+    pub fn validate_unfixed(&self) -> Result<()> {
+        self.validate()?;
+        refuse_address(self.fixed_address).map_err(|error| error.operation("create"))
+    }
+
+    /// Does what these options ask of the creator's mapping once it exists: maps its pages in, locks them. For
+    /// backends; the region has been created with these options and is writable.
+    ///
+    /// # Errors
+    ///
+    /// - [`NoSpace`](ErrorKind::NoSpace), [`LimitExceeded`](ErrorKind::LimitExceeded): not all pages could be had.
+    pub fn settle(&self, region: &(impl SharedRegion + ?Sized)) -> Result<()> {
+        if self.allocation == Allocation::Prefault {
+            let start = region.as_mut_ptr()?;
+            // SAFETY: the trait promises `len` bytes from its start on, writable as `as_mut_ptr` checked, which no
+            // reference but to atomics covers.
+            unsafe { memory::prefault(start, region.len()) }
+                .map_err(|error| region.describe(error, "create"))?;
+        }
+        if self.lock_memory {
+            region.lock_memory().map_err(|error| error.operation("create"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Refuses sizes that no mapping can have.
+pub(crate) fn validate_size(size: usize) -> Result<()> {
+    let reason = if size == 0 {
+        "a size of 0 bytes cannot be mapped: ask for at least 1".to_owned()
+    } else if size > isize::MAX as usize {
+        format!("{size} bytes are more than an address space holds: at most {}", isize::MAX)
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::InvalidSize).reason(reason))
+}
+
+fn validate_address(address: Option<usize>) -> Result<()> {
+    match address {
+        Some(0) => Err(Error::new(ErrorKind::InvalidOptions).reason(
+            "address 0 cannot be asked for: leave fixed_address out to let the system choose",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_address(address: Option<usize>) -> Result<()> {
+    match address {
+        Some(_) => Err(Error::new(ErrorKind::Unsupported)
+            .reason("this backend lets the system choose the address: leave fixed_address out")),
+        None => Ok(()),
+    }
+}
+
+/// How a region is opened.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use shared_region::OpenOptions;
+///
+/// let options = OpenOptions::new().read_only(true).min_size(4096).timeout(Duration::from_secs(5));
+/// assert_eq!(options.get_min_size(), 4096);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[must_use]
+pub struct OpenOptions {
+    read_only: bool,
+    min_size: usize,
+    timeout: Option<Duration>,
+    expect_owner: Option<u32>,
+    fixed_address: Option<usize>,
+}
+
+impl OpenOptions {
+    /// How long an opener waits for an object of size 0 when no [`timeout`](Self::timeout) is given.
+    pub const READY_TIMEOUT: Duration = Duration::from_secs(1);
+
+    /// Opens for reading and writing, whatever the size and the owner, without waiting for a missing name.
+    pub const fn new() -> Self {
+        Self {
+            read_only: false,
+            min_size: 0,
+            timeout: None,
+            expect_owner: None,
+            fixed_address: None,
+        }
+    }
+
+    /// Opens for reading alone, for which read permission is enough.
+    pub const fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Refuses an object of fewer than `bytes` bytes. The region is as long as the object, never as long as asked.
+    pub const fn min_size(mut self, bytes: usize) -> Self {
+        self.min_size = bytes;
+        self
+    }
+
+    /// Waits until the name exists and has a size, at most for `timeout` in all.
+    ///
+    /// Without it a missing name is [`NotFound`](ErrorKind::NotFound) at once, and an object that its creator has not
+    /// sized yet is waited for during [`READY_TIMEOUT`](Self::READY_TIMEOUT).
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Refuses an object that belongs to another user than `uid`, before mapping it.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **POSIX**: the object's owner is `uid`.
+    /// - **System V**: the owner is `uid`, and the creator is `uid` or root.
+    pub const fn expect_owner(mut self, uid: u32) -> Self {
+        self.expect_owner = Some(uid);
+        self
+    }
+
+    /// Maps the region at `address`, a multiple of the page size, and never over another mapping.
+    ///
+    /// Needs [`Capabilities::fixed_address`](crate::Capabilities::fixed_address), else `Unsupported`.
+    pub const fn fixed_address(mut self, address: usize) -> Self {
+        self.fixed_address = Some(address);
+        self
+    }
+
+    /// Returns the access that the mapping will have.
+    pub const fn get_access(&self) -> Access {
+        if self.read_only { Access::ReadOnly } else { Access::ReadWrite }
+    }
+
+    /// Returns the least size in bytes.
+    pub const fn get_min_size(&self) -> usize {
+        self.min_size
+    }
+
+    /// Returns how long to wait.
+    pub const fn get_timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// Returns the only user whose object is welcome.
+    pub const fn get_expect_owner(&self) -> Option<u32> {
+        self.expect_owner
+    }
+
+    /// Returns the asked address.
+    pub const fn get_fixed_address(&self) -> Option<usize> {
+        self.fixed_address
+    }
+
+    /// Checks what can be checked without a system call. Backends call it first.
+    ///
+    /// # Errors
+    ///
+    /// - [`InvalidOptions`](ErrorKind::InvalidOptions): the address is 0.
+    pub fn validate(&self) -> Result<()> {
+        validate_address(self.fixed_address).map_err(|error| error.operation("open"))
+    }
+
+    /// Checks what [`validate`](Self::validate) checks, for backends without the capability
+    /// [`fixed_address`](crate::Capabilities::fixed_address).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`validate`](Self::validate), and
+    ///
+    /// - [`Unsupported`](ErrorKind::Unsupported): an address is asked for.
+    pub fn validate_unfixed(&self) -> Result<()> {
+        self.validate()?;
+        refuse_address(self.fixed_address).map_err(|error| error.operation("open"))
+    }
+
+    /// Checks an object's size in bytes against these options, and returns it as a length to map. For backends.
+    ///
+    /// # Errors
+    ///
+    /// - [`NotReady`](ErrorKind::NotReady): the size is 0, so its creator has not finished, or never will.
+    /// - [`InvalidSize`](ErrorKind::InvalidSize): the size is over `isize::MAX`.
+    /// - [`SizeMismatch`](ErrorKind::SizeMismatch): the size is below [`min_size`](Self::min_size).
+    pub fn validate_size(&self, size: u64) -> Result<usize> {
+        let len = usize::try_from(size).unwrap_or(usize::MAX);
+        if len == 0 {
+            return Err(Error::new(ErrorKind::NotReady).operation("open"));
+        }
+        validate_size(len).map_err(|error| error.operation("open"))?;
+        if len < self.min_size {
+            return Err(Error::new(ErrorKind::SizeMismatch { have: len, want: self.min_size })
+                .operation("open"));
+        }
+        Ok(len)
+    }
+
+    /// Checks an object's owner against these options. For backends.
+    ///
+    /// # Errors
+    ///
+    /// - [`PermissionDenied`](ErrorKind::PermissionDenied): it is another than [`expect_owner`](Self::expect_owner).
+    pub fn validate_owner(&self, uid: u32) -> Result<()> {
+        match self.expect_owner {
+            Some(expected) if expected != uid => Err(Error::new(ErrorKind::PermissionDenied)
+                .operation("open")
+                .reason(format!("it belongs to uid {uid}, and uid {expected} was expected"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Calls `attempt` until it says something else than [`NotFound`](ErrorKind::NotFound) or
+    /// [`NotReady`](ErrorKind::NotReady), or the time that these options grant is over. For backends.
+    ///
+    /// # Errors
+    ///
+    /// The last error of `attempt`.
+    pub fn poll<R>(&self, mut attempt: impl FnMut() -> Result<R>) -> Result<R> {
+        let mut waiting = None;
+        loop {
+            let error = match attempt() {
+                Ok(region) => return Ok(region),
+                Err(error) => error,
+            };
+            let patience = match (error.kind(), self.timeout) {
+                (ErrorKind::NotFound | ErrorKind::NotReady, Some(timeout)) => timeout,
+                (ErrorKind::NotReady, None) => Self::READY_TIMEOUT,
+                _ => return Err(error),
+            };
+            if !waiting.get_or_insert_with(|| Backoff::new(patience)).pause() {
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// Waits between attempts, longer each time, until a deadline.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    start: Instant,
+    patience: Duration,
+    pause: Duration,
+}
+
+impl Backoff {
+    const LONGEST: Duration = Duration::from_millis(5);
+
+    pub(crate) fn new(patience: Duration) -> Self {
+        Self { start: Instant::now(), patience, pause: Duration::from_micros(10) }
+    }
+
+    /// Sleeps a little; says `false` when the deadline had passed already.
+    pub(crate) fn pause(&mut self) -> bool {
+        let left = self.patience.saturating_sub(self.start.elapsed());
+        if left.is_zero() {
+            return false;
+        }
+        std::thread::sleep(self.pause.min(left));
+        self.pause = (self.pause * 2).min(Self::LONGEST);
+        true
+    }
+}

@@ -1,0 +1,207 @@
+//! The POSIX backend: [`Posix`], [`PosixRegion`].
+
+use std::ffi::CStr;
+use std::io;
+
+use shared_region_posix::{self as leaf, EntryKind, MapAccess, Object, Stat};
+
+use crate::backend::{Backend, wrong_backend};
+use crate::error::{Error, ErrorKind, Result};
+use crate::metadata::{Capabilities, ListEntry, Metadata};
+use crate::name::{PosixName, RegionId, RegionName};
+use crate::options::{CreateOptions, OpenOptions, Removal};
+
+mod create;
+mod failure;
+mod region;
+
+pub(crate) use create::create_with;
+use failure::Subject;
+pub use region::PosixRegion;
+
+const NAME: &str = "posix";
+
+/// POSIX shared memory: objects with exact names that live in `/dev/shm` on Linux.
+///
+/// Which objects there are depends on the mount namespace. See [`Backend`] for what each call does here.
+///
+/// # References
+///
+/// [POSIX: shm_open](https://pubs.opengroup.org/onlinepubs/9799919799/functions/shm_open.html),
+/// [shm_overview(7)](https://man7.org/linux/man-pages/man7/shm_overview.7.html)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[doc(alias = "shm_open")]
+pub struct Posix;
+
+/// Refuses what is no shared memory; where the system can tell, says what stands there.
+fn look(subject: &Subject<'_>) -> Result<Option<Stat>> {
+    match leaf::kind(subject.native()) {
+        Ok((EntryKind::SharedMemory, stat)) => Ok(Some(stat)),
+        Ok((kind, _)) => Err(subject.foreign(kind)),
+        Err(error) if unsupported(&error) => Ok(None),
+        Err(error) => Err(subject.failed(&error)),
+    }
+}
+
+fn metadata(stat: &Stat) -> Metadata {
+    Metadata::new(stat.len(), stat.mode(), stat.uid(), stat.gid())
+        .with_removed(stat.links() == 0)
+        .with_allocated(stat.allocated())
+        .with_changed(stat.changed())
+        .with_modified(stat.modified())
+}
+
+fn native(id: &RegionId) -> &CStr {
+    match id {
+        RegionId::Named { name, .. } => name.as_c_str(),
+        RegionId::Posix(name) => name.as_c_str(),
+        RegionId::Key(_) | RegionId::Segment(_) => c"", // `own` let none of these in
+    }
+}
+
+/// Lets in identities of this backend only.
+fn own<'a>(id: &'a RegionId, operation: &'static str) -> Result<&'a RegionId> {
+    if id.backend() == NAME { Ok(id) } else { Err(wrong_backend(id, operation, NAME)) }
+}
+
+fn not_found(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
+fn unsupported(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
+}
+
+fn capabilities(atomic_init: bool) -> Capabilities {
+    Capabilities::new()
+        .with_exact_names(true)
+        .with_grow(cfg!(target_os = "linux"))
+        .with_atomic_init(atomic_init)
+        .with_attach_after_remove(true)
+        .with_file_descriptor(true)
+}
+
+impl Backend for Posix {
+    type Region = PosixRegion;
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        capabilities(Object::create_unlinked(0o600).is_ok_and(|object| object.can_link()))
+    }
+
+    fn probe(&self) -> Result<()> {
+        let options = CreateOptions::new(1).removal(Removal::OnDrop);
+        match Object::create_unlinked(0o600) {
+            Ok(object) => {
+                let sized = object.set_len(1).and_then(|()| object.map(1, MapAccess::ReadWrite));
+                sized.map(drop).map_err(|error| Error::from_io(&error))
+            }
+            Err(error) if create::no_unlinked_files(&error) => {
+                self.create_unique("probe-", &options).map(drop)
+            }
+            Err(error) => Err(failure::of_store(&error)),
+        }
+        .map_err(|error| error.operation("use").backend(NAME))
+    }
+
+    fn create_new(&self, name: &RegionName, options: &CreateOptions) -> Result<PosixRegion> {
+        create::create(&RegionId::named(NAME, *name), options)
+    }
+
+    fn create_with<E: From<Error>>(
+        &self,
+        name: &RegionName,
+        options: &CreateOptions,
+        init: impl FnOnce(&PosixRegion) -> Result<(), E>,
+    ) -> Result<PosixRegion, E> {
+        create_with(name, options, |region| region, init)
+    }
+
+    fn create_unnamed(&self, options: &CreateOptions) -> Result<PosixRegion> {
+        create::unnamed(options)
+    }
+
+    fn open_id(&self, id: &RegionId, options: &OpenOptions) -> Result<PosixRegion> {
+        region::open(own(id, "open")?, options)
+    }
+
+    fn exists(&self, name: &RegionName) -> Result<bool> {
+        let id = RegionId::named(NAME, *name);
+        let subject = Subject::new(&id, "look for");
+        let found = match look(&subject) {
+            Ok(Some(_)) => return Ok(true),
+            Ok(None) => leaf::OpenOptions::new()
+                .open(native(&id))
+                .map(drop)
+                .map_err(|error| subject.failed(&error)),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            // Where looking means opening, who may not open it knows that it is there. Linux needs no permission on it.
+            Err(error)
+                if error.kind() == ErrorKind::PermissionDenied && !cfg!(target_os = "linux") =>
+            {
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove_id(&self, id: &RegionId) -> Result<()> {
+        let subject = Subject::new(own(id, "remove")?, "remove");
+        look(&subject)?;
+        leaf::unlink(native(id)).map_err(|error| subject.failed(&error))
+    }
+
+    fn remove_if_unused(&self, name: &RegionName) -> Result<bool> {
+        let id = RegionId::named(NAME, *name);
+        let subject = Subject::new(&id, "remove if unused");
+        let unknown = |why: String| Err(subject.error(ErrorKind::Unsupported).reason(why));
+        let Some(stat) = look(&subject)? else {
+            return unknown(
+                "this system does not tell who holds an object: remove it if you know".into(),
+            );
+        };
+        let holders = match leaf::holders(stat.device(), stat.inode()) {
+            Ok(holders) => holders,
+            Err(error) => {
+                return unknown(format!(
+                    "/proc cannot be read, so nobody knows who holds it: {error}"
+                ));
+            }
+        };
+        if !holders.pids().is_empty() {
+            return Ok(false);
+        }
+        if !holders.is_complete() {
+            return unknown(format!(
+                "{} processes could not be looked into, and one of them may hold it: run as root, or remove it if you know",
+                holders.unreadable()
+            ));
+        }
+        match look(&subject)? {
+            Some(now) if (now.device(), now.inode()) == (stat.device(), stat.inode()) => {}
+            _ => {
+                return Err(subject
+                    .error(ErrorKind::NotFound)
+                    .reason("the name means another object by now"));
+            }
+        }
+        leaf::unlink(native(&id)).map_err(|error| subject.failed(&error))?;
+        Ok(true)
+    }
+
+    fn list(&self) -> Result<Vec<ListEntry>> {
+        let listed = leaf::list()
+            .map_err(|error| failure::of_store(&error).operation("list").backend(NAME))?;
+        listed
+            .into_iter()
+            .map(|(name, stat)| Ok(ListEntry::new(PosixName::new(name)?.into(), metadata(&stat))))
+            .collect()
+    }
+}

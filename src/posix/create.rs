@@ -1,0 +1,193 @@
+//! How a POSIX object comes to be.
+
+use std::io;
+use std::sync::Arc;
+
+use shared_region_posix::{self as leaf, MapAccess, Object, Sizing};
+
+use super::failure::{self, Subject};
+use super::region::{self, PosixRegion};
+use super::{NAME, Posix, native, not_found, unsupported};
+use crate::backend::Backend;
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::{RegionId, RegionName};
+use crate::options::{Allocation, CreateOptions, Removal};
+use crate::region::SharedRegion;
+
+/// How a new object gets its name.
+enum Publication {
+    /// It is linked in at the end, complete.
+    Whole,
+    /// It has been made under its name; the size came last.
+    Exclusive(Unlink),
+}
+
+/// Takes the name away again, unless told that all went well.
+struct Unlink(Option<(RegionId, Arc<Object>)>);
+
+impl Drop for Unlink {
+    fn drop(&mut self) {
+        if let Some((id, object)) = self.0.take() {
+            let _ = region::remove_same(&id, &object);
+        }
+    }
+}
+
+/// Creates a region and fills it while it has the form in which the caller wants it.
+pub(crate) fn create_with<R, E: From<Error>>(
+    name: &RegionName,
+    options: &CreateOptions,
+    wrap: impl FnOnce(PosixRegion) -> R,
+    init: impl FnOnce(&R) -> Result<(), E>,
+) -> Result<R, E> {
+    let id = RegionId::named(NAME, *name);
+    let (region, publication) = prepare(&id, options, true)?;
+    let object = Arc::clone(&region.object);
+    let region = wrap(region);
+    init(&region)?;
+    publish(publication, &id, &object)?;
+    Ok(region)
+}
+
+pub(super) fn create(id: &RegionId, options: &CreateOptions) -> Result<PosixRegion> {
+    let (region, publication) = prepare(id, options, false)?;
+    match publish(publication, id, &region.object) {
+        Ok(()) => Ok(region),
+        // No way to link was found: nobody has seen the object, so it can be made again the other way.
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
+            drop(region); // its memory first, as the store may not hold two
+            let (region, publication) = prepare_exclusive(id, options)?;
+            publish(publication, id, &region.object)?;
+            Ok(region)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes, sizes, reserves and maps an object, without a name where the system can link it in later. `must_link`: find
+/// out before whether it can.
+fn prepare(
+    id: &RegionId,
+    options: &CreateOptions,
+    must_link: bool,
+) -> Result<(PosixRegion, Publication)> {
+    let subject = Subject::new(id, "create");
+    options.validate_unfixed().map_err(|error| subject.told(error))?;
+    match leaf::kind(native(id)) {
+        Ok(_) => return Err(subject.taken()),
+        Err(error) if unsupported(&error) || not_found(&error) => {}
+        Err(error) => return Err(subject.failed(&error)),
+    }
+    let object = match Object::create_unlinked(options.get_mode()) {
+        Ok(object) if !must_link || object.can_link() => Arc::new(object),
+        Ok(_) => return prepare_exclusive(id, options),
+        Err(error) if no_unlinked_files(&error) => return prepare_exclusive(id, options),
+        Err(error) => return Err(subject.or_taken(subject.failed(&error))),
+    };
+    size(&object, options, Sizing::Extend, &subject).map_err(|error| subject.or_taken(error))?;
+    let region = mapped(Some(id.clone()), object, options, &subject)
+        .map_err(|error| subject.or_taken(error))?;
+    Ok((region, Publication::Whole))
+}
+
+/// Makes an object under its name, where nobody else has it, and sizes it at once at the end.
+fn prepare_exclusive(id: &RegionId, options: &CreateOptions) -> Result<(PosixRegion, Publication)> {
+    let subject = Subject::new(id, "create");
+    let (object, _) = leaf::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(options.get_mode())
+        .open(native(id))
+        .map_err(|error| subject.failed(&error))?;
+    let object = Arc::new(object);
+    // Declared before the region, so that on failure the region goes first and the name is taken away last.
+    let unlink = Unlink(Some((id.clone(), Arc::clone(&object))));
+    object.set_mode(options.get_mode()).map_err(|error| subject.failed(&error))?;
+    size(&object, options, Sizing::Keep, &subject)?;
+    let region = mapped(Some(id.clone()), object, options, &subject)?;
+    Ok((region, Publication::Exclusive(unlink)))
+}
+
+fn publish(publication: Publication, id: &RegionId, object: &Object) -> Result<()> {
+    match publication {
+        Publication::Whole => object.link(native(id)).map_err(|error| {
+            let subject = Subject::new(id, "create");
+            if not_found(&error) || unsupported(&error) {
+                subject
+                    .error(ErrorKind::Unsupported)
+                    .reason("the system links no file that has no name")
+            } else {
+                subject.failed(&error)
+            }
+        }),
+        Publication::Exclusive(mut unlink) => {
+            unlink.0 = None;
+            Ok(())
+        }
+    }
+}
+
+/// Gives a new object its size, and the memory that its options ask for. With [`Sizing::Keep`] nobody sees another size
+/// than 0 and the final one.
+fn size(
+    object: &Object,
+    options: &CreateOptions,
+    sizing: Sizing,
+    subject: &Subject<'_>,
+) -> Result<()> {
+    let len = options.get_size() as u64;
+    let reserve = options.get_allocation() != Allocation::Lazy;
+    // Where the file system cannot reserve, the metadata says so.
+    let reserved = if reserve { object.reserve(0, len, sizing).map(|_| ()) } else { Ok(()) };
+    reserved
+        .and_then(
+            |()| if reserve && sizing == Sizing::Extend { Ok(()) } else { object.set_len(len) },
+        )
+        .map_err(|error| subject.told(failure::no_room(&error, options.get_size(), object)))
+}
+
+/// Maps a new object as its options say.
+fn mapped(
+    id: Option<RegionId>,
+    object: Arc<Object>,
+    options: &CreateOptions,
+    subject: &Subject<'_>,
+) -> Result<PosixRegion> {
+    let mapping = object
+        .map(options.get_size(), MapAccess::ReadWrite)
+        .map_err(|error| subject.failed(&error))?;
+    let mut region = PosixRegion { mapping, object, id, remover: None };
+    options.settle(&region)?;
+    if options.get_removal() == Removal::OnDrop && region.id.is_some() {
+        region.remover = Some(std::process::id());
+    }
+    Ok(region)
+}
+
+/// open(2): what kernels and file systems without `O_TMPFILE` say.
+pub(super) fn no_unlinked_files(error: &io::Error) -> bool {
+    use nix::errno::Errno::{EINVAL, EISDIR};
+    // EOPNOTSUPP is `Unsupported` too.
+    unsupported(error)
+        || [EISDIR, EINVAL].iter().any(|&errno| error.raw_os_error() == Some(errno as i32))
+}
+
+/// Makes an object that never has a name.
+pub(super) fn unnamed(options: &CreateOptions) -> Result<PosixRegion> {
+    let subject = Subject::unnamed("create");
+    options.validate_unfixed().map_err(|error| subject.told(error))?;
+    let object = match Object::memfd(c"shared-region", options.get_mode()) {
+        Ok(object) => Arc::new(object),
+        Err(error) if unsupported(&error) => {
+            let mut region =
+                Posix.create_unique("unnamed-", &options.clone().removal(Removal::OnDrop))?;
+            region.remove()?;
+            (region.id, region.remover) = (None, None);
+            return Ok(region);
+        }
+        Err(error) => return Err(subject.failed(&error)),
+    };
+    size(&object, options, Sizing::Extend, &subject)?;
+    object.forbid_shrink().map_err(|error| subject.failed(&error))?;
+    mapped(None, object, options, &subject)
+}

@@ -1,0 +1,308 @@
+//! A mapped POSIX object.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared_region_posix::{self as leaf, MapAccess, Mapping, Object, Reserved, Sizing, Stat};
+
+use super::failure::{self, Subject};
+use super::{NAME, Posix, create, metadata, native, unsupported};
+use crate::backend::Backend;
+use crate::error::{Error, ErrorKind, Result};
+use crate::metadata::{Capabilities, Metadata};
+use crate::name::{PosixName, RegionId};
+use crate::options::{Access, Backoff, CreateOptions, OpenOptions, validate_size};
+use crate::region::{Describe, SharedRegion};
+
+/// A region of POSIX shared memory.
+///
+/// It owns a descriptor (close-on-exec), which it lends by [`AsFd`], and a mapping. A descriptor from elsewhere, such as
+/// a memfd that came over a socket, becomes a region by `TryFrom<OwnedFd>`.
+///
+/// # Examples
+///
+/// ```
+/// use std::os::fd::AsFd;
+/// use shared_region::{Backend, CreateOptions, Posix, PosixRegion, SharedRegion, SharedRegionExt};
+///
+/// let region = Posix.create_unnamed(&CreateOptions::new(4096))?;
+/// region.write_at(0, b"hello")?;
+///
+/// let descriptor = region.as_fd().try_clone_to_owned()?; // to another process, usually
+/// let same = PosixRegion::try_from(descriptor)?;
+/// assert_eq!(same.id(), None);
+/// let mut bytes = [0; 5];
+/// same.read_at(0, &mut bytes)?;
+/// assert_eq!(&bytes, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct PosixRegion {
+    pub(super) mapping: Mapping,
+    /// Shared with clones, which so need no descriptor of their own.
+    pub(super) object: Arc<Object>,
+    pub(super) id: Option<RegionId>,
+    /// The process whose drop of this handle removes the object.
+    pub(super) remover: Option<u32>,
+}
+
+pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<PosixRegion> {
+    let subject = Subject::new(id, "open");
+    options.validate_unfixed().map_err(|error| subject.told(error))?;
+    let writable = options.get_access() == Access::ReadWrite;
+    options.poll(|| {
+        let (object, stat) = leaf::OpenOptions::new()
+            .write(writable)
+            .open(native(id))
+            .map_err(|error| subject.failed(&error))?;
+        options.validate_owner(stat.uid()).map_err(|error| subject.told(error))?;
+        let len = options.validate_size(stat.len()).map_err(|error| subject.told(error))?;
+        let access = if writable { MapAccess::ReadWrite } else { MapAccess::ReadOnly };
+        let mapping = object.map(len, access).map_err(|error| subject.failed(&error))?;
+        Ok(PosixRegion { mapping, object: Arc::new(object), id: Some(id.clone()), remover: None })
+    })
+}
+
+/// Removes the name, if it still means this object.
+pub(super) fn remove_same(id: &RegionId, object: &Object) -> Result<()> {
+    let subject = Subject::new(id, "remove");
+    let own = object.stat().map_err(|error| subject.failed(&error))?;
+    if own.links() == 0 {
+        return Err(subject.error(ErrorKind::NotFound).reason("it has been removed before"));
+    }
+    match leaf::kind(native(id)) {
+        Ok((_, named)) if (named.device(), named.inode()) == (own.device(), own.inode()) => {}
+        Ok(_) => {
+            return Err(subject
+                .error(ErrorKind::NotFound)
+                .reason("the name means another object by now, which is left alone"));
+        }
+        Err(error) if unsupported(&error) => {}
+        Err(error) => return Err(subject.failed(&error)),
+    }
+    leaf::unlink(native(id)).map_err(|error| subject.failed(&error))
+}
+
+impl PosixRegion {
+    /// Creates an object under a name of which only POSIX knows, as [`Backend::create_new`] does under a portable one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::create_new`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shared_region::{CreateOptions, OpenOptions, PosixName, PosixRegion, SharedRegion};
+    ///
+    /// let name = PosixName::new(format!("/of another program {}", std::process::id()))?;
+    /// let region = PosixRegion::create_native(&name, &CreateOptions::new(100))?;
+    /// assert_eq!(PosixRegion::open_native(&name, &OpenOptions::new())?.len(), 100);
+    /// region.remove()?;
+    /// # Ok::<(), shared_region::Error>(())
+    /// ```
+    pub fn create_native(name: &PosixName, options: &CreateOptions) -> Result<Self> {
+        create::create(&name.clone().into(), options)
+    }
+
+    /// Opens an object by a name of which only POSIX knows, as [`Backend::open`] does by a portable one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::open`].
+    pub fn open_native(name: &PosixName, options: &OpenOptions) -> Result<Self> {
+        open(&name.clone().into(), options)
+    }
+
+    /// Maps `len` bytes in place of what is mapped now.
+    fn remap(&mut self, len: usize, operation: &'static str) -> Result<()> {
+        let access =
+            if self.mapping.is_read_only() { MapAccess::ReadOnly } else { MapAccess::ReadWrite };
+        let mapping = self.object.map(len, access);
+        self.mapping = mapping.map_err(|error| self.failed(&error, operation))?;
+        Ok(())
+    }
+
+    fn stat(&self, operation: &'static str) -> Result<Stat> {
+        self.object.stat().map_err(|error| self.failed(&error, operation))
+    }
+
+    fn failed(&self, error: &io::Error, operation: &'static str) -> Error {
+        self.describe(Error::from_io(error), operation)
+    }
+}
+
+// SAFETY: the mapping is `len` bytes of `mmap(2)`'s, aligned to a page, neither 0 nor over `isize::MAX` (checked before
+// mapping), never given away as Rust references by this crate but to atomics, and replaced by `grow` and `refresh` only.
+unsafe impl SharedRegion for PosixRegion {
+    fn as_ptr(&self) -> *const u8 {
+        self.mapping.as_ptr()
+    }
+
+    fn len(&self) -> usize {
+        self.mapping.len()
+    }
+
+    fn access(&self) -> Access {
+        if self.mapping.is_read_only() { Access::ReadOnly } else { Access::ReadWrite }
+    }
+
+    fn backend(&self) -> &'static str {
+        NAME
+    }
+
+    fn id(&self) -> Option<RegionId> {
+        self.id.clone()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Posix.capabilities()
+    }
+
+    fn metadata(&self) -> Result<Metadata> {
+        self.stat("look at").map(|stat| metadata(&stat))
+    }
+
+    fn set_mode(&self, mode: u32) -> Result<()> {
+        if mode & !0o777 != 0 {
+            return Err(self
+                .error(ErrorKind::InvalidOptions, "set the mode of")
+                .reason(format!("mode {mode:#o} has bits beyond 0o777: permission bits only")));
+        }
+        self.object.set_mode(mode).map_err(|error| self.failed(&error, "set the mode of"))
+    }
+
+    fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        self.object.set_owner(uid, gid).map_err(|error| self.failed(&error, "set the owner of"))
+    }
+
+    fn remove(&self) -> Result<()> {
+        match &self.id {
+            Some(id) => remove_same(id, &self.object),
+            None => Err(self
+                .error(ErrorKind::Unsupported, "remove")
+                .reason("a POSIX region without a name goes by itself, with its last user")),
+        }
+    }
+
+    fn try_clone(&self) -> Result<Self> {
+        let access =
+            if self.mapping.is_read_only() { MapAccess::ReadOnly } else { MapAccess::ReadWrite };
+        let mapping =
+            self.object.map(self.len(), access).map_err(|error| self.failed(&error, "clone"))?;
+        Ok(Self { mapping, object: Arc::clone(&self.object), id: self.id.clone(), remover: None })
+    }
+
+    fn try_clone_boxed(&self) -> Result<Box<dyn SharedRegion>> {
+        Ok(Box::new(self.try_clone()?))
+    }
+
+    fn grow(&mut self, len: usize) -> Result<()> {
+        const GROW: &str = "grow";
+        if self.access() == Access::ReadOnly {
+            return Err(self.error(ErrorKind::ReadOnly, GROW));
+        }
+        validate_size(len).map_err(|error| self.describe(error, GROW))?;
+        let mut patience = Backoff::new(Duration::from_secs(1));
+        let _lock = loop {
+            match self.object.lock_for_growth() {
+                Ok(Some(lock)) => break lock,
+                Ok(None) if patience.pause() => {}
+                Ok(None) => {
+                    return Err(self
+                        .error(ErrorKind::Busy, GROW)
+                        .reason("another process has kept a lock on it for a second: try again"));
+                }
+                Err(error) => return Err(self.failed(&error, GROW)),
+            }
+        };
+        // The size can move no more, but by those who do not ask for the lock.
+        let have = self.stat(GROW)?.len();
+        let want = len as u64;
+        if have >= want {
+            return self.refresh();
+        }
+        let reserved = self.object.reserve(have, want - have, Sizing::Keep);
+        let _: Reserved = reserved
+            .map_err(|error| self.describe(failure::no_room(&error, len, &self.object), GROW))?;
+        let grown = self.object.clear_tail(have).and_then(|()| {
+            let mapping = self.object.map(len, MapAccess::ReadWrite)?;
+            self.object.set_len(want)?;
+            Ok(mapping)
+        });
+        match grown {
+            Ok(mapping) => self.mapping = mapping,
+            Err(error) => {
+                // Gives back what was reserved past the end. Nobody who keeps to the lock has moved the size.
+                let _ = self.object.set_len(have);
+                return Err(self.failed(&error, GROW));
+            }
+        }
+        Ok(())
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        const REFRESH: &str = "refresh";
+        let size = self.stat(REFRESH)?.len();
+        if size == self.len() as u64 {
+            return Ok(());
+        }
+        let len = OpenOptions::new()
+            .validate_size(size)
+            .map_err(|error| self.describe(error, REFRESH))?;
+        self.remap(len, REFRESH)
+    }
+
+    fn descriptor(&self) -> Result<BorrowedFd<'_>> {
+        Ok(self.as_fd())
+    }
+}
+
+impl Drop for PosixRegion {
+    fn drop(&mut self) {
+        if let (Some(pid), Some(id)) = (self.remover, &self.id) {
+            if pid == std::process::id() {
+                // The descriptor is still open, so its inode cannot have been reused for another object.
+                let _ = remove_same(id, &self.object);
+            }
+        }
+    }
+}
+
+impl AsFd for PosixRegion {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.object.as_fd()
+    }
+}
+
+/// Adopts a descriptor: maps the whole object, read-only where the descriptor or a seal allows no more.
+///
+/// # Errors
+///
+/// The descriptor is closed on error.
+///
+/// - [`NotSharedMemory`](ErrorKind::NotSharedMemory): a pipe, socket, directory or device, which cannot be mapped.
+/// - [`PermissionDenied`](ErrorKind::PermissionDenied): it is open for writing alone.
+/// - [`NotReady`](ErrorKind::NotReady): its size is 0.
+/// - [`InvalidSize`](ErrorKind::InvalidSize): its size is over `isize::MAX`.
+impl TryFrom<OwnedFd> for PosixRegion {
+    type Error = Error;
+
+    fn try_from(fd: OwnedFd) -> Result<Self> {
+        let subject = Subject::unnamed("adopt");
+        let object = Object::try_from(fd).map_err(|error| subject.failed(&error))?;
+        let stat = object.stat().map_err(|error| subject.failed(&error))?;
+        let len =
+            OpenOptions::new().validate_size(stat.len()).map_err(|error| subject.told(error))?;
+        let access = if object.is_writable() { MapAccess::ReadWrite } else { MapAccess::ReadOnly };
+        let mapping = object.map(len, access).or_else(|error| match error.kind() {
+            // fcntl(2): a seal against writing makes a writable mapping EPERM.
+            io::ErrorKind::PermissionDenied => object.map(len, MapAccess::ReadOnly),
+            _ => Err(error),
+        });
+        let mapping = mapping.map_err(|error| subject.failed(&error))?;
+        Ok(Self { mapping, object: Arc::new(object), id: None, remover: None })
+    }
+}

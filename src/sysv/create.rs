@@ -1,0 +1,106 @@
+//! How a segment comes to be.
+
+use std::io;
+
+use shared_region_sysv::{self as leaf, AttachOptions, GetOptions, Segment};
+
+use super::NAME;
+use super::failure::{attach_failed, create_failed};
+use super::region::SysvRegion;
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::{RegionId, RegionName};
+use crate::options::{Access, Allocation, CreateOptions, Removal};
+
+/// Removes a segment again, unless told that all went well.
+pub(super) struct Undo(Option<Segment>);
+
+impl Undo {
+    /// Removes it, and tries once more if that fails.
+    pub(super) fn now(mut self) -> io::Result<()> {
+        if let Some(segment) = self.0 {
+            segment.remove()?;
+        }
+        self.0 = None;
+        Ok(())
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some(segment) = self.0.take() {
+            let _ = segment.remove();
+        }
+    }
+}
+
+/// Creates a region and fills it while it has the form in which the caller wants it.
+pub(crate) fn create_with<R, E: From<Error>>(
+    name: &RegionName,
+    options: &CreateOptions,
+    wrap: impl FnOnce(SysvRegion) -> R,
+    init: impl FnOnce(&R) -> Result<(), E>,
+) -> Result<R, E> {
+    let (region, mut undo) = create(Some(&RegionId::named(NAME, *name)), options)?;
+    let region = wrap(region);
+    init(&region)?;
+    undo.0 = None;
+    Ok(region)
+}
+
+/// Creates a region of zeros.
+pub(super) fn create_new(id: &RegionId, options: &CreateOptions) -> Result<SysvRegion> {
+    let (region, mut undo) = create(Some(id), options)?;
+    undo.0 = None;
+    Ok(region)
+}
+
+/// Makes a segment and attaches it. Without an identity it is private, and known by its segment id.
+pub(super) fn create(id: Option<&RegionId>, options: &CreateOptions) -> Result<(SysvRegion, Undo)> {
+    let told = |error: Error| {
+        let error = error.operation("create").backend(NAME);
+        match id {
+            Some(id) => error.region(id),
+            None => error.subject("without a key"),
+        }
+    };
+    options.validate().map_err(told)?;
+    let key = match id {
+        Some(RegionId::Named { name, .. }) => name.key(),
+        Some(RegionId::Key(key)) if *key != leaf::IPC_PRIVATE => *key,
+        Some(_) => {
+            return Err(told(
+                Error::new(ErrorKind::InvalidName)
+                    .reason("a new segment is named by a key other than 0"),
+            ));
+        }
+        None => leaf::IPC_PRIVATE,
+    };
+    let size = options.get_size();
+    let segment = GetOptions::new()
+        .create(true)
+        .exclusive(true)
+        .mode(options.get_mode())
+        .no_reserve(cfg!(target_os = "linux") && options.get_allocation() == Allocation::Lazy)
+        .get(key, size)
+        .map_err(|error| told(create_failed(&error, key, size)))?;
+    let undo = Undo(Some(segment));
+    let attach = attach_options(Access::ReadWrite, options.get_fixed_address());
+    // SAFETY: the segment has just been made with this size, which no call can change. Its id is not given to another
+    // segment before the kernel has wrapped around all sequence numbers.
+    let attachment = unsafe { segment.attach_with_len(size, &attach) }
+        .map_err(|error| told(attach_failed(&error, segment, options.get_fixed_address())))?;
+    let id = id.cloned().unwrap_or(RegionId::Segment(segment.id()));
+    let mut region = SysvRegion { attachment, id, remover: None };
+    options.settle(&region)?;
+    region.remover = (options.get_removal() == Removal::OnDrop).then(std::process::id);
+    Ok((region, undo))
+}
+
+/// Attaches as asked, never in place of another mapping.
+pub(super) fn attach_options(access: Access, address: Option<usize>) -> AttachOptions {
+    let options = AttachOptions::new().read_only(access == Access::ReadOnly);
+    match address {
+        Some(address) => options.address(address),
+        None => options,
+    }
+}

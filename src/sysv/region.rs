@@ -1,0 +1,290 @@
+//! An attached segment.
+
+use std::io;
+use std::path::Path;
+
+use nix::errno::Errno;
+use shared_region_sysv::{self as leaf, Attachment, Segment, SegmentStat};
+
+use super::create::{self, attach_options};
+use super::failure::{attach_failed, failed};
+use super::{NAME, Sysv, find, metadata};
+use crate::backend::Backend;
+use crate::error::{Error, ErrorKind, Result};
+use crate::metadata::{Capabilities, Metadata};
+use crate::name::RegionId;
+use crate::options::{Access, CreateOptions, OpenOptions};
+use crate::region::{Describe, SharedRegion};
+
+/// A region of System V shared memory: a segment, attached.
+///
+/// # Examples
+///
+/// ```
+/// use shared_region::{Backend, CreateOptions, OpenOptions, SharedRegionExt, Sysv, SysvRegion};
+///
+/// let region = Sysv.create_unnamed(&CreateOptions::new(4096))?;
+/// region.write_at(0, b"hello")?;
+///
+/// let shmid = region.shmid(); // to an X server, a C program
+/// # #[cfg(target_os = "linux")] {
+/// let same = SysvRegion::from_id(shmid, &OpenOptions::new().read_only(true))?;
+/// let mut bytes = [0; 5];
+/// same.read_at(0, &mut bytes)?;
+/// assert_eq!(&bytes, b"hello");
+/// # }
+/// # Ok::<(), shared_region::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct SysvRegion {
+    pub(super) attachment: Attachment,
+    pub(super) id: RegionId,
+    /// The process whose drop of this handle removes the segment.
+    pub(super) remover: Option<u32>,
+}
+
+pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<SysvRegion> {
+    let told = |error: Error| error.operation("open").region(id);
+    options.validate().map_err(told)?;
+    if *id == RegionId::Key(leaf::IPC_PRIVATE) {
+        return Err(told(
+            Error::new(ErrorKind::InvalidName).reason("key 0 is IPC_PRIVATE and names no segment"),
+        ));
+    }
+    let address = options.get_fixed_address();
+    let attach = attach_options(options.get_access(), address);
+    options.poll(|| {
+        let segment = find(id).map_err(told)?;
+        if let Some(uid) = options.get_expect_owner() {
+            let stat = segment.stat().map_err(|error| told(failed(&error)))?;
+            if stat.uid() != uid || (stat.creator_uid() != uid && stat.creator_uid() != 0) {
+                return Err(told(Error::new(ErrorKind::PermissionDenied).reason(format!(
+                    "it belongs to uid {} and was made by uid {}, and uid {uid} was expected",
+                    stat.uid(),
+                    stat.creator_uid()
+                ))));
+            }
+        }
+        let attachment = segment
+            .attach(&attach)
+            .map_err(|error| told(attach_failed(&error, segment, address)))?;
+        options.validate_size(attachment.len() as u64).map_err(told)?;
+        Ok(SysvRegion { attachment, id: id.clone(), remover: None })
+    })
+}
+
+/// Asks for everything known about a segment, also where its mode forbids its owner to read it.
+pub(super) fn look(segment: Segment) -> io::Result<SegmentStat> {
+    segment.stat().or_else(|error| {
+        if error.raw_os_error() != Some(Errno::EACCES as i32) {
+            return Err(error);
+        }
+        leaf::segments()
+            .ok()
+            .and_then(|all| all.into_iter().find(|stat| stat.segment() == segment))
+            .ok_or(error)
+    })
+}
+
+/// Marks a segment for removal, if nobody has before.
+pub(super) fn remove(segment: Segment) -> Result<()> {
+    match look(segment) {
+        Ok(stat) if stat.is_removed() => {
+            return Err(Error::new(ErrorKind::NotFound).reason("it has been removed before"));
+        }
+        Err(error) if error.raw_os_error() != Some(Errno::EACCES as i32) => {
+            return Err(failed(&error));
+        }
+        _ => {}
+    }
+    segment.remove().map_err(|error| failed(&error))
+}
+
+impl SysvRegion {
+    /// Creates a segment under a key of one's own, such as [`ftok`](Self::ftok)'s, as [`Backend::create_new`] does under
+    /// a name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::create_new`], and
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): the key is 0 (`IPC_PRIVATE`); use
+    ///   [`create_unnamed`](Backend::create_unnamed).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shared_region::{CreateOptions, OpenOptions, SharedRegion, SysvRegion};
+    ///
+    /// let key = SysvRegion::ftok("/tmp", i32::from(b'R'))?;
+    /// # let key = key ^ std::process::id() as i32;
+    /// let region = SysvRegion::create_key(key, &CreateOptions::new(100))?;
+    /// let same = SysvRegion::from_key(key, &OpenOptions::new())?;
+    /// assert_eq!((same.len(), same.key()), (100, Some(key)));
+    /// region.remove()?;
+    /// # Ok::<(), shared_region::Error>(())
+    /// ```
+    pub fn create_key(key: i32, options: &CreateOptions) -> Result<Self> {
+        create::create_new(&RegionId::Key(key), options)
+    }
+
+    /// Opens a segment by its key, as [`Backend::open`] does by a name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::open`], and
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): the key is 0 (`IPC_PRIVATE`), which names no segment.
+    pub fn from_key(key: i32, options: &OpenOptions) -> Result<Self> {
+        open(&RegionId::Key(key), options)
+    }
+
+    /// Opens a segment by its id, as [`Backend::open`] does by a name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::open`].
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// On Linux this works also after removal, as long as the segment is attached somewhere.
+    pub fn from_id(shmid: i32, options: &OpenOptions) -> Result<Self> {
+        open(&RegionId::Segment(shmid), options)
+    }
+
+    /// Makes a key of a file that exists and a number, exactly as the C library's `ftok` does.
+    ///
+    /// For meeting C programs. Different files do get the same key, as only some bits of the inode and device go in; in
+    /// one tree of 120,288 files, 88 % shared theirs with another.
+    ///
+    /// # Errors
+    ///
+    /// - [`NotFound`](ErrorKind::NotFound), [`PermissionDenied`](ErrorKind::PermissionDenied): of the path.
+    ///
+    /// # References
+    ///
+    /// [POSIX: ftok](https://pubs.opengroup.org/onlinepubs/9799919799/functions/ftok.html),
+    /// [ftok(3)](https://man7.org/linux/man-pages/man3/ftok.3.html)
+    pub fn ftok(path: impl AsRef<Path>, proj_id: i32) -> Result<i32> {
+        let path = path.as_ref();
+        leaf::ftok(path, proj_id).map_err(|error| {
+            let error = failed(&error)
+                .operation("make a key from the path")
+                .subject(format_args!("{path:?}"));
+            if error.kind() == ErrorKind::NotFound {
+                error.reason("there is no such file: create it first")
+            } else {
+                error
+            }
+        })
+    }
+
+    /// Returns the segment's id, by which C programs and X servers attach it.
+    pub fn shmid(&self) -> i32 {
+        self.attachment.segment().id()
+    }
+
+    /// Returns the key by which the segment was created or opened; `None` for an unnamed segment and one that was
+    /// opened by its id.
+    pub fn key(&self) -> Option<i32> {
+        match &self.id {
+            RegionId::Named { name, .. } => Some(name.key()),
+            RegionId::Key(key) => Some(*key),
+            _ => None,
+        }
+    }
+
+    fn look(&self, operation: &'static str) -> Result<SegmentStat> {
+        look(self.attachment.segment()).map_err(|error| self.failed(&error, operation))
+    }
+
+    fn failed(&self, error: &io::Error, operation: &'static str) -> Error {
+        self.describe(failed(error), operation)
+    }
+
+    /// Sets owner and mode, which one call does together.
+    fn set(
+        &self,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        mode: Option<u32>,
+        operation: &'static str,
+    ) -> Result<()> {
+        let now = self.look(operation)?;
+        let (uid, gid) = (uid.unwrap_or(now.uid()), gid.unwrap_or(now.gid()));
+        self.attachment
+            .segment()
+            .set(uid, gid, mode.unwrap_or(now.mode()))
+            .map_err(|error| self.failed(&error, operation))
+    }
+}
+
+// SAFETY: the attachment is `len` bytes of `shmat(2)`'s, aligned to a page; a segment is never empty, never larger than
+// an address space, and keeps its size; no Rust reference to it is given away by this crate but to atomics.
+unsafe impl SharedRegion for SysvRegion {
+    fn as_ptr(&self) -> *const u8 {
+        self.attachment.as_ptr()
+    }
+
+    fn len(&self) -> usize {
+        self.attachment.len()
+    }
+
+    fn access(&self) -> Access {
+        if self.attachment.is_read_only() { Access::ReadOnly } else { Access::ReadWrite }
+    }
+
+    fn backend(&self) -> &'static str {
+        NAME
+    }
+
+    fn id(&self) -> Option<RegionId> {
+        Some(self.id.clone())
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Sysv.capabilities()
+    }
+
+    fn metadata(&self) -> Result<Metadata> {
+        self.look("look at").map(|stat| metadata(&stat))
+    }
+
+    fn set_mode(&self, mode: u32) -> Result<()> {
+        if mode & !0o777 != 0 {
+            return Err(self
+                .error(ErrorKind::InvalidOptions, "set the mode of")
+                .reason(format!("mode {mode:#o} has bits beyond 0o777: permission bits only")));
+        }
+        self.set(None, None, Some(mode), "set the mode of")
+    }
+
+    fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        self.set(uid, gid, None, "set the owner of")
+    }
+
+    fn remove(&self) -> Result<()> {
+        remove(self.attachment.segment()).map_err(|error| self.describe(error, "remove"))
+    }
+
+    fn try_clone(&self) -> Result<Self> {
+        let segment = self.attachment.segment();
+        let attachment = segment
+            .attach(&attach_options(self.access(), None))
+            .map_err(|error| self.describe(attach_failed(&error, segment, None), "clone"))?;
+        Ok(Self { attachment, id: self.id.clone(), remover: None })
+    }
+
+    fn try_clone_boxed(&self) -> Result<Box<dyn SharedRegion>> {
+        Ok(Box::new(self.try_clone()?))
+    }
+}
+
+impl Drop for SysvRegion {
+    fn drop(&mut self) {
+        if self.remover.is_some_and(|pid| pid == std::process::id()) {
+            // Still attached, so the id cannot mean another segment.
+            let _ = remove(self.attachment.segment());
+        }
+    }
+}
