@@ -48,7 +48,9 @@ impl Holders {
 /// - processes of a PID namespace that is not below that of `/proc`, such as other containers' and, from
 ///   a container, the host's, although they may share the store;
 /// - descriptors on their way in a socket's queue, and what the kernel itself holds (swap files, loop
-///   devices, registered `io_uring` buffers and files).
+///   devices, registered `io_uring` buffers and files);
+/// - mappings of a file whose file system tells `/proc` another device number than `fstat`. `tmpfs`, and
+///   with it a memfd, tells the same.
 ///
 /// Processes that the caller may not look into (another user's, without `CAP_SYS_PTRACE`, or one that
 /// protects itself) make the answer [incomplete](Holders::is_complete), and so does a `/proc` mounted

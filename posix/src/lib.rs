@@ -49,11 +49,10 @@
 //!
 //! # Platform-specific behavior
 //!
-//! - **Linux**: everything. Run on x86-64 only, with glibc and with musl.
+//! - **Linux**: everything. Run on x86-64 with glibc and with musl, and as 32-bit x86 with musl.
 //! - **macOS, the BSDs, illumos, Solaris**: what POSIX has, that is [`OpenOptions`], sizing, mapping,
 //!   owner and mode, [`unlink`]; the rest is [`ErrorKind::Unsupported`](std::io::ErrorKind::Unsupported).
-//!   Written from their manuals and sources, compiled for macOS, FreeBSD, NetBSD and illumos,
-//!   never run.
+//!   Written from their manuals and sources, compiled for all of them but Solaris, never run.
 //! - **Other Unix systems**, Android among them: descriptors from elsewhere can be adopted, sized and
 //!   mapped; the rest is `Unsupported`. Compiled for Android, never run.
 //! - **Not Unix**: the crate is empty.

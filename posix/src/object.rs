@@ -297,13 +297,13 @@ impl TryFrom<OwnedFd> for Object {
         if sys::names_only(flags) {
             return Err(sys::error(libc::EBADF));
         }
-        let access = flags & OFlag::O_ACCMODE;
-        if access == OFlag::O_WRONLY {
-            return Err(sys::error(libc::EACCES));
-        }
         let file = File::from(fd);
         if !sys::is_shared_memory(&sys::retry(|| file.metadata())?) {
             return Err(sys::error(libc::ENODEV));
+        }
+        let access = flags & OFlag::O_ACCMODE;
+        if access == OFlag::O_WRONLY {
+            return Err(sys::error(libc::EACCES));
         }
         Ok(Self { file, writable: access == OFlag::O_RDWR })
     }

@@ -119,7 +119,12 @@ impl OpenOptions {
             return Err(sys::error(libc::EINVAL));
         }
         let file = sys::retry(|| sys::open(name, self.write, self.create_new, self.mode))?;
-        let metadata = sys::retry(|| file.metadata())?;
+        let metadata = sys::retry(|| file.metadata()).inspect_err(|_| {
+            if self.create_new {
+                // All or nothing: the name is this call's own.
+                let _ = sys::unlink(name);
+            }
+        })?;
         if !sys::is_shared_memory(&metadata) {
             return Err(sys::error(libc::ENODEV));
         }

@@ -77,9 +77,9 @@ impl Object {
     ///
     /// - `StorageFull` (`ENOSPC`): the store is full. A range of more than 16 MiB is compared with
     ///   its free space first, so that asking for too much does not fill a store that others use.
-    /// - `OutOfMemory` (`ENOMEM`): a range of more than 16 MiB exceeds the machine's memory and swap,
-    ///   which a memfd or a store without limit would find out the hard way; or the kernel says so.
-    ///   A container's memory limit is neither: reserving past it may wake the OOM killer.
+    /// - `OutOfMemory` (`ENOMEM`): a range of more than 16 MiB in a `tmpfs` exceeds the machine's memory
+    ///   and swap, which a memfd or a store without limit would find out the hard way; or the kernel
+    ///   says so. A container's memory limit is neither: reserving past it may wake the OOM killer.
     /// - `QuotaExceeded` (`EDQUOT`): the user's quota on the store.
     /// - `FileTooLarge` (`EFBIG`): it reaches over `RLIMIT_FSIZE`; `SIGXFSZ` is not raised.
     /// - `InvalidInput` (`EINVAL`): `len` is 0.
@@ -132,15 +132,19 @@ impl Object {
     /// Zeroes the bytes from offset `len` to the end of their page; nothing if a page begins there.
     ///
     /// Called with the size before growing, so that what somebody stored past the end does not show up
-    /// as content: the system keeps those bytes. It is a system call on the object and touches no
-    /// mapping, so that it cannot be hit by `SIGBUS`.
+    /// as content: the system keeps those bytes. The kernel does the writing, so that this cannot be
+    /// hit by `SIGBUS`.
     ///
     /// # Errors
     ///
     /// - `EBADF`: the descriptor is for reading only.
     /// - `PermissionDenied` (`EPERM`): a seal forbids it.
-    /// - `Unsupported`: not Linux. A file system on Linux that cannot do it is no error: those known
-    ///   clear these bytes by themselves when a file grows.
+    /// - `Unsupported`: not Linux.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// Linux punches a hole with `fallocate`. Where the file system cannot (`ramfs`), it maps that page for
+    /// a moment and reads zeros into it from `/dev/zero`.
     ///
     /// # References
     ///

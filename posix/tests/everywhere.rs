@@ -1,35 +1,16 @@
 //! What every system with `shm_open` has.
 #![cfg(all(unix, not(target_os = "android")))]
 
-use std::ffi::{CStr, CString};
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
-use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use shared_region_posix::{EntryKind, MapAccess, Mapping, Object, OpenOptions, kind, unlink};
 
-struct Name(CString);
+#[path = "linux/name.rs"]
+mod name;
 
-impl Name {
-    fn new(stem: &str) -> Self {
-        Self(CString::new(format!("/srpe-{}-{stem}", process::id())).unwrap())
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        let _ = unlink(&self.0);
-    }
-}
-
-fn create(name: &CStr, len: u64) -> Object {
-    let options = OpenOptions::new().write(true).create_new(true);
-    let (object, stat) = options.open(name).unwrap();
-    assert_eq!(stat.len(), 0);
-    object.set_len(len).unwrap();
-    object
-}
+use crate::name::Name;
 
 fn first(map: &Mapping) -> &AtomicU64 {
     assert!(!map.is_read_only() && map.len() >= 8);
@@ -40,10 +21,10 @@ fn first(map: &Mapping) -> &AtomicU64 {
 
 #[test]
 fn what_one_handle_writes_another_reads() {
-    let name = Name::new("rw");
-    let ours = create(&name.0, 4096).map(4096, MapAccess::ReadWrite).unwrap();
+    let name = Name::new();
+    let ours = name.create(4096).map(4096, MapAccess::ReadWrite).unwrap();
     ours.prefault().unwrap();
-    let (object, stat) = OpenOptions::new().write(true).open(&name.0).unwrap();
+    let (object, stat) = OpenOptions::new().write(true).open(&name).unwrap();
     assert!(stat.len() >= 4096 && object.is_writable());
     let theirs = object.map(4096, MapAccess::ReadWrite).unwrap();
     first(&ours).store(42, Ordering::Relaxed);
@@ -52,25 +33,25 @@ fn what_one_handle_writes_another_reads() {
 
 #[test]
 fn a_name_is_taken_until_it_is_unlinked() {
-    let name = Name::new("name");
-    let object = create(&name.0, 4096);
-    let again = OpenOptions::new().write(true).create_new(true).open(&name.0);
+    let name = Name::new();
+    let object = name.create(4096);
+    let again = OpenOptions::new().write(true).create_new(true).open(&name);
     assert_eq!(again.unwrap_err().kind(), ErrorKind::AlreadyExists);
-    assert_eq!(kind(&name.0).unwrap().0, EntryKind::SharedMemory);
-    unlink(&name.0).unwrap();
-    assert_eq!(OpenOptions::new().open(&name.0).unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(unlink(&name.0).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(kind(&name).unwrap().0, EntryKind::SharedMemory);
+    unlink(&name).unwrap();
+    assert_eq!(OpenOptions::new().open(&name).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(unlink(&name).unwrap_err().kind(), ErrorKind::NotFound);
     let map = object.map(4096, MapAccess::ReadWrite).unwrap();
     first(&map).store(1, Ordering::Relaxed);
 }
 
 #[test]
 fn a_descriptor_goes_out_and_comes_back() {
-    let name = Name::new("fd");
-    let object = create(&name.0, 4096);
+    let name = Name::new();
+    let object = name.create(4096);
     let object = Object::try_from(OwnedFd::from(object.try_clone().unwrap())).unwrap();
     assert!(object.is_writable() && object.stat().unwrap().len() >= 4096);
-    let (reader, _) = OpenOptions::new().open(&name.0).unwrap();
+    let (reader, _) = OpenOptions::new().open(&name).unwrap();
     let reader = Object::try_from(OwnedFd::from(reader)).unwrap();
     assert!(!reader.is_writable() && reader.map(4096, MapAccess::ReadWrite).is_err());
     assert!(reader.map(4096, MapAccess::ReadOnly).unwrap().is_read_only());

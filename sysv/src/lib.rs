@@ -40,10 +40,15 @@
 //!
 //! # Platform-specific behavior
 //!
-//! Run on Linux (x86-64; glibc and musl) only. For macOS, FreeBSD, DragonFly, NetBSD and OpenBSD the crate compiles,
-//! and was written from their manuals and headers; there [`segments`], [`limits`], [`usage`], [`Segment::lock`],
-//! [`Segment::unlock`], [`AttachOptions::address`], [`AttachOptions::executable`], huge pages and
-//! [`GetOptions::no_reserve`] are [`Unsupported`](std::io::ErrorKind::Unsupported). On any other system every call is.
+//! Run on Linux only (x86-64 with glibc and musl; 32-bit x86 with musl). For macOS, FreeBSD, DragonFly, NetBSD and
+//! OpenBSD the crate compiles, and was written from their manuals and headers; there [`segments`], [`limits`],
+//! [`usage`], [`Segment::lock`], [`Segment::unlock`], [`AttachOptions::address`], [`AttachOptions::executable`], huge
+//! pages and [`GetOptions::no_reserve`] are [`Unsupported`](std::io::ErrorKind::Unsupported). On any other system every
+//! call is.
+
+#[cfg(all(doctest, target_os = "linux"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 mod attachment;
 mod key;

@@ -26,12 +26,14 @@ use crate::{SegmentStat, sys};
 /// # Examples
 ///
 /// ```
+/// # #[cfg(target_os = "linux")] {
 /// use shared_region_sysv::{IPC_PRIVATE, Segment, segments};
 ///
 /// let segment = Segment::create_new(IPC_PRIVATE, 4096, 0o600)?;
 /// let found = segments();
 /// segment.remove()?;
 /// assert!(found?.iter().any(|stat| stat.segment() == segment));
+/// # }
 /// # std::io::Result::Ok(())
 /// ```
 ///
@@ -58,8 +60,10 @@ pub fn segments() -> io::Result<Vec<SegmentStat>> {
 /// # Examples
 ///
 /// ```
+/// # #[cfg(target_os = "linux")] {
 /// let limits = shared_region_sysv::limits()?;
 /// assert_eq!(limits.segment_min_bytes(), 1);
+/// # }
 /// # std::io::Result::Ok(())
 /// ```
 ///
@@ -81,8 +85,10 @@ pub fn limits() -> io::Result<Limits> {
 /// # Examples
 ///
 /// ```
+/// # #[cfg(target_os = "linux")] {
 /// let usage = shared_region_sysv::usage()?;
 /// assert!(usage.segments() <= shared_region_sysv::limits()?.segments_max());
+/// # }
 /// # std::io::Result::Ok(())
 /// ```
 ///
@@ -97,7 +103,7 @@ pub fn usage() -> io::Result<Usage> {
 
 /// The limits of an IPC namespace: C's `struct shminfo`.
 ///
-/// Linux's defaults for the two that count bytes and pages are close to 2^64: no limit.
+/// Linux's defaults for the two that count bytes and pages are close to the largest `unsigned long`: no limit.
 #[doc(alias = "shminfo")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -109,6 +115,8 @@ pub struct Limits {
 
 impl Limits {
     /// Returns the largest size of a segment in bytes, `kernel.shmmax`.
+    ///
+    /// A 64-bit Linux tells a 32-bit process no more than 2^31 - 1, and lets it create larger ones all the same.
     #[doc(alias = "SHMMAX")]
     #[must_use]
     pub const fn segment_max_bytes(&self) -> u64 {

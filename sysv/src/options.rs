@@ -152,14 +152,20 @@ impl GetOptions {
     /// - [Linux: shmget(2)](https://man7.org/linux/man-pages/man2/shmget.2.html)
     #[doc(alias = "shmget")]
     pub fn get(&self, key: i32, size: usize) -> io::Result<Segment> {
-        if self.mode > 0o777 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("mode {:#o} has more than the nine permission bits", self.mode),
-            ));
-        }
+        check_mode(self.mode)?;
         sys::get(self, key, size).map(Segment::from_id)
     }
+}
+
+/// Refuses what would be read as flags, or be dropped without a word.
+pub(crate) fn check_mode(mode: u32) -> io::Result<()> {
+    if mode > 0o777 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("mode {mode:#o} has more than the nine permission bits"),
+        ));
+    }
+    Ok(())
 }
 
 /// The pages that back a segment, for [`GetOptions::huge_pages`].

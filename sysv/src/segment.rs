@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::options::check_mode;
 use crate::{AttachOptions, Attachment, GetOptions, IPC_PRIVATE, SegmentStat, sys};
 
 /// A System V shared memory segment, by its id.
@@ -28,6 +29,7 @@ use crate::{AttachOptions, Attachment, GetOptions, IPC_PRIVATE, SegmentStat, sys
 /// assert_eq!(segment.stat()?.attach_count(), 1);
 ///
 /// segment.remove()?; // goes when `attachment` does
+/// # #[cfg(target_os = "linux")]
 /// assert!(segment.stat()?.is_removed());
 /// # std::io::Result::Ok(())
 /// ```
@@ -229,12 +231,7 @@ impl Segment {
     #[doc(alias = "shmctl")]
     #[doc(alias = "IPC_SET")]
     pub fn set(self, uid: u32, gid: u32, mode: u32) -> io::Result<()> {
-        if mode > 0o777 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("mode {mode:#o} has more than the nine permission bits"),
-            ));
-        }
+        check_mode(mode)?;
         sys::set(self.id, uid, gid, mode)
     }
 

@@ -65,7 +65,8 @@ impl SegmentStat {
 
     /// Returns the size in bytes, as it was asked at creation.
     ///
-    /// Memory is taken by whole pages; the size is not rounded.
+    /// Memory is taken by whole pages; the size is not rounded. Of a segment of 4 GiB or more a 32-bit process on a
+    /// 64-bit Linux learns the low 32 bits, and cannot attach it.
     #[doc(alias = "shm_segsz")]
     #[must_use]
     pub const fn size(&self) -> usize {

@@ -8,6 +8,7 @@ mod growth;
 mod holders;
 mod hostile;
 mod mapping;
+mod name;
 mod names;
 mod objects;
 mod publication;

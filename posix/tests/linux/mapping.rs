@@ -2,11 +2,10 @@
 
 use nix::libc;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
+use nix::sys::wait::WaitStatus;
 use shared_region_posix::{MapAccess, Object, OpenOptions, unlink};
 
-use crate::support::{Name, code, filled, get, put};
+use crate::support::{Name, code, end_of, filled, get, put};
 
 const PAGE: usize = 4096;
 
@@ -50,17 +49,13 @@ fn writing_needs_a_descriptor_for_writing() {
 
 /// Runs an act that a signal ends, in a forked child.
 fn signal_of(act: impl FnOnce()) -> Signal {
-    // SAFETY: the child does one access and ends; see fork(2).
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Child => {
-            act();
-            // SAFETY: ends the child without running this process' destructors; see _exit(2).
-            unsafe { libc::_exit(0) }
-        }
-        ForkResult::Parent { child } => match waitpid(child, None).unwrap() {
-            WaitStatus::Signaled(_, signal, _) => signal,
-            status => panic!("{status:?}"),
-        },
+    let act = || {
+        act();
+        0
+    };
+    match end_of(act) {
+        WaitStatus::Signaled(_, signal, _) => signal,
+        status => panic!("{status:?}"),
     }
 }
 

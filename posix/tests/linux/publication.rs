@@ -33,7 +33,8 @@ fn a_racing_opener_sees_the_whole_object_or_none() {
     thread::scope(|scope| {
         let opener = scope.spawn(|| {
             let mut opened = 0;
-            while !stop.load(Ordering::Relaxed) {
+            // At the end it is there to stay, so that one open at least meets it.
+            while opened == 0 || !stop.load(Ordering::Relaxed) {
                 match OpenOptions::new().open(&name) {
                     Ok((object, stat)) => {
                         assert_eq!(stat.len(), 5000);

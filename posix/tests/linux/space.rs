@@ -202,7 +202,7 @@ fn child_with_a_file_size_limit() {
     }
     let large = Object::create_unlinked(0o600).unwrap();
     large.set_len(4 * MIB).unwrap();
-    setrlimit(Resource::RLIMIT_FSIZE, MIB, MIB).unwrap();
+    setrlimit(Resource::RLIMIT_FSIZE, MIB as _, MIB as _).unwrap(); // 32 bits on some
     for object in [Object::create_unlinked(0o600).unwrap(), Object::memfd(c"test", 0o600).unwrap()]
     {
         assert_eq!(code(object.set_len(MIB + 1)), libc::EFBIG);

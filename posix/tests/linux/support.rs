@@ -1,61 +1,27 @@
-//! Names that clean up after themselves, and second processes.
+//! Bytes, and second processes.
 
-use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{self, Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::{env, fs, io};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::{env, io};
 
 use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Gid, Uid, fork, setgid, setgroups, setuid};
-use shared_region_posix::{MapAccess, Mapping, Object, OpenOptions, unlink};
+use shared_region_posix::{MapAccess, Mapping, Object};
+
+pub(crate) use crate::name::Name;
 
 const ARGUMENT: &str = "SHARED_REGION_POSIX_TEST";
 
 pub(crate) const NOBODY: u32 = 65534;
 
-/// A name nobody else has, removed at the end whatever stands there.
-pub(crate) struct Name(CString);
-
 impl Name {
-    pub(crate) fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self(CString::new(format!("/srp-{}-{count}", process::id())).unwrap())
-    }
-
     pub(crate) fn path(&self) -> String {
-        format!("/dev/shm{}", self.0.to_str().unwrap())
-    }
-
-    /// A whole object under this name.
-    pub(crate) fn create(&self, len: u64) -> Object {
-        let options = OpenOptions::new().write(true).create_new(true);
-        let (object, stat) = options.open(self).unwrap();
-        assert_eq!(stat.len(), 0);
-        object.set_len(len).unwrap();
-        object
-    }
-}
-
-impl Deref for Name {
-    type Target = CStr;
-
-    fn deref(&self) -> &CStr {
-        &self.0
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        let _ = unlink(&self.0);
-        let _ = fs::remove_dir(self.path());
+        format!("/dev/shm{}", self.to_str().unwrap())
     }
 }
 
@@ -108,27 +74,30 @@ pub(crate) fn run_as_root(test: &str) {
 }
 
 /// A child that holds something until this is dropped.
-pub(crate) struct Holder(Child);
+pub(crate) struct Holder {
+    child: Child,
+    _output: BufReader<ChildStdout>,
+}
 
 impl Holder {
     pub(crate) fn start(test: &str, argument: &str) -> Self {
         let mut command = command(test, argument);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let ready = output.lines().any(|line| line.unwrap().ends_with("holding"));
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let ready = output.by_ref().lines().any(|line| line.unwrap().ends_with("holding"));
         assert!(ready, "the child gave up");
-        Self(child)
+        Self { child, _output: output }
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.0.id()
+        self.child.id()
     }
 }
 
 impl Drop for Holder {
     fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
     }
 }
 
@@ -149,6 +118,14 @@ pub(crate) fn argument() -> String {
 
 /// Runs one act in a forked child, and returns its code.
 pub(crate) fn forked(act: impl FnOnce() -> i32) -> i32 {
+    match end_of(act) {
+        WaitStatus::Exited(_, code) => code,
+        status => panic!("{status:?}"),
+    }
+}
+
+/// Runs one act in a forked child, and returns how that ended.
+pub(crate) fn end_of(act: impl FnOnce() -> i32) -> WaitStatus {
     // SAFETY: the child has this one thread; it allocates, which glibc and musl allow after a fork, and
     // takes no lock of another thread; see fork(2).
     match unsafe { fork() }.unwrap() {
@@ -157,10 +134,7 @@ pub(crate) fn forked(act: impl FnOnce() -> i32) -> i32 {
             // SAFETY: ends the child without running this process' destructors; see _exit(2).
             unsafe { libc::_exit(code) }
         }
-        ForkResult::Parent { child } => match waitpid(child, None).unwrap() {
-            WaitStatus::Exited(_, code) => code,
-            status => panic!("{status:?}"),
-        },
+        ForkResult::Parent { child } => waitpid(child, None).unwrap(),
     }
 }
 

@@ -58,16 +58,14 @@ pub(crate) fn get(options: &GetOptions, key: i32, size: usize) -> io::Result<i32
 
 pub(crate) fn attach(id: i32, options: &AttachOptions) -> io::Result<NonNull<u8>> {
     let (address, flags) = platform::placement(options)?;
-    retry(|| {
+    let start = retry(|| {
         // SAFETY: `placement` asks for an address only where one in use is refused. So the call puts a mapping
         // where there was none, and changes none that exists. shmop(2)
         let start = unsafe { libc::shmat(id, ptr::without_provenance(address), flags) };
         (start.addr() != usize::MAX).then_some(start)
-    })
-    .and_then(|start| {
-        // No system chooses address 0, and `placement` never asks for it.
-        NonNull::new(start.cast()).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
-    })
+    })?;
+    // No system chooses address 0, and `placement` never asks for it.
+    NonNull::new(start.cast()).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
 /// Detaches what [`attach`] has attached.

@@ -2,11 +2,11 @@
 
 #![allow(clippy::unnecessary_cast, reason = "the widths of C's types differ between machines")]
 
-use std::ffi::{c_int, c_ulong};
+use std::ffi::c_int;
 use std::io;
 use std::ptr;
 
-use nix::libc::{self, shmid_ds};
+use nix::libc::{self, shmatt_t, shmid_ds};
 
 use super::calls::{control, zeroed};
 use crate::{AttachOptions, GetOptions, HugePages, Limits, SegmentStat, Usage};
@@ -25,16 +25,19 @@ pub(super) const SHM_STAT_ANY: c_int = 15 | (libc::IPC_STAT & 0x100);
 /// arch/*/include/asm/shmparam.h
 const LOWEST_TO_ROUND: usize = 1 << 20;
 
+/// The kernel's `__kernel_ulong_t`, by the only name that libc has for it. Not `c_ulong`, which on x32 has half its size.
+type Word = shmatt_t;
+
 /// `struct shminfo64` of include/uapi/asm-generic/shmbuf.h, which the C libraries call `shminfo`.
 #[repr(C)]
 #[derive(Default)]
 struct ShmInfo64 {
-    shmmax: c_ulong,
-    shmmin: c_ulong,
-    shmmni: c_ulong,
-    shmseg: c_ulong,
-    shmall: c_ulong,
-    unused: [c_ulong; 4],
+    shmmax: Word,
+    shmmin: Word,
+    shmmni: Word,
+    shmseg: Word,
+    shmall: Word,
+    unused: [Word; 4],
 }
 
 /// `struct shm_info` of include/uapi/linux/shm.h.
@@ -42,11 +45,11 @@ struct ShmInfo64 {
 #[derive(Default)]
 struct ShmInfo {
     used_ids: c_int,
-    shm_tot: c_ulong,
-    shm_rss: c_ulong,
-    shm_swp: c_ulong,
-    swap_attempts: c_ulong,
-    swap_successes: c_ulong,
+    shm_tot: Word,
+    shm_rss: Word,
+    shm_swp: Word,
+    swap_attempts: Word,
+    swap_successes: Word,
 }
 
 fn invalid(message: String) -> io::Error {
@@ -140,7 +143,7 @@ pub(crate) fn unlock(id: i32) -> io::Result<()> {
 
 pub(crate) fn limits() -> io::Result<Limits> {
     let mut info = ShmInfo64::default();
-    // SAFETY: IPC_INFO writes one `struct shminfo`, which `info` is. shmctl(2)
+    // SAFETY: IPC_INFO writes one `struct shminfo64`, which `info` is. shmctl(2)
     unsafe { control(0, libc::IPC_INFO, (&raw mut info).cast()) }?;
     Ok(Limits {
         segment_max_bytes: info.shmmax as u64,

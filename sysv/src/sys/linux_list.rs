@@ -1,19 +1,26 @@
 //! Linux: the list of all segments, from `/proc` or else from the kernel's table.
 
 use std::ffi::c_int;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 
 use super::linux::{SHM_DEST, SHM_LOCKED, SHM_STAT, SHM_STAT_ANY, stat_index, usage};
 use crate::SegmentStat;
 
 pub(crate) fn segments() -> io::Result<Vec<SegmentStat>> {
-    match fs::read_to_string("/proc/sysvipc/shm") {
+    match table() {
         Ok(table) => parse(&table).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, "/proc/sysvipc/shm has an unknown form")
         }),
         Err(_) => segments_by_index(),
     }
+}
+
+fn table() -> io::Result<String> {
+    // A file of `/proc` has no size, and std would begin with reads of 32 bytes.
+    let mut table = String::with_capacity(8 << 10);
+    File::open("/proc/sysvipc/shm")?.read_to_string(&mut table)?;
+    Ok(table)
 }
 
 /// Reads the table, whose first line names the columns. proc_sysvipc(5), sysvipc_shm_proc_show in ipc/shm.c

@@ -25,7 +25,7 @@ fn counter(attachment: &Attachment) -> &AtomicU32 {
 
 /// An address far from where the system puts anything.
 fn free_address(number: usize) -> usize {
-    0x1000_0000_0000 + number * 0x100_0000
+    0x2000_0000 + number * 0x100_0000
 }
 
 /// Reads the permissions of a mapping, such as `rw-s`.
@@ -154,7 +154,6 @@ fn an_executable_attachment_is_mapped_so() {
 }
 
 #[test]
-#[cfg(target_pointer_width = "64")]
 fn an_address_is_where_it_is_attached() {
     let segment = Guard::private(4096, 0o600);
     let address = free_address(0);
@@ -167,7 +166,6 @@ fn an_address_is_where_it_is_attached() {
 }
 
 #[test]
-#[cfg(target_pointer_width = "64")]
 fn a_misaligned_address_is_invalid_unless_it_is_rounded_down() {
     let segment = Guard::private(4096, 0o600);
     let address = free_address(1);

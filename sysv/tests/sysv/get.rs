@@ -99,8 +99,10 @@ fn asking_for_more_than_an_existing_segment_has_is_invalid() {
 #[test]
 fn a_new_segment_of_no_or_too_many_bytes_is_invalid_and_leaves_nothing() {
     let key = unique_key();
-    for size in [0, usize::MAX] {
-        assert_errno(Segment::create_new(key, size, 0o600), Errno::EINVAL as i32);
+    // A 64-bit kernel's SHMMAX is over all that 32 bits can ask for.
+    let sizes: &[usize] = if cfg!(target_pointer_width = "64") { &[0, usize::MAX] } else { &[0] };
+    for &size in sizes {
+        assert_errno(Segment::create_new(key, size, 0o600).map(Guard), Errno::EINVAL as i32);
         assert_errno(Segment::open(key), Errno::ENOENT as i32);
     }
 }

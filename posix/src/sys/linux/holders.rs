@@ -38,17 +38,13 @@ fn holds(process: &Path, device: u64, inode: u64) -> io::Result<bool> {
     let (mut mappings_seen, mut failure) = (false, None);
     for task in entries(&process.join("task"))? {
         if !mappings_seen {
-            match if_there(retry(|| fs::read(task.join("maps")))) {
-                Ok(maps) => {
-                    let maps = maps.unwrap_or_default();
-                    if mentions(&maps, device, inode) {
-                        return Ok(true);
-                    }
-                    // All threads of a process share one address space.
-                    mappings_seen = !maps.is_empty();
-                }
-                Err(error) => failure = Some(error),
+            // Who may not read these may not follow the descriptors either: proc(5), PTRACE_MODE_READ_FSCREDS.
+            let maps = if_there(retry(|| fs::read(task.join("maps"))))?.unwrap_or_default();
+            if mentions(&maps, device, inode) {
+                return Ok(true);
             }
+            // All threads of a process share one address space.
+            mappings_seen = !maps.is_empty();
         }
         match opened(&task, device, inode) {
             Ok(true) => return Ok(true),

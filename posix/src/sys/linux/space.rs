@@ -10,11 +10,10 @@ use memmap2::MmapOptions;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
-use nix::sys::stat::fstat;
-use nix::sys::statvfs::fstatvfs;
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::sys::sysinfo::sysinfo;
 
-use super::{path_of, raw, wide};
+use super::{path_of, raw};
 use crate::space::{Reserved, Sizing};
 use crate::sys::{page_size, retry};
 
@@ -30,14 +29,16 @@ pub(crate) fn reserve(file: &File, offset: u64, end: u64, size: Sizing) -> io::R
         Sizing::Extend => FallocateFlags::empty(),
         Sizing::Keep => FallocateFlags::FALLOC_FL_KEEP_SIZE,
     };
-    let mut space = has_space(file, offset, end);
-    if space == Err(Errno::ENOSPC) {
+    let mut shortage = shortage(file, offset, end)?;
+    if shortage == Some(Errno::ENOSPC) {
         // A grower that died may have left something there.
         release(file, offset, end);
-        space = has_space(file, offset, end);
+        shortage = self::shortage(file, offset, end)?;
     }
-    let reserved =
-        space.and_then(|()| in_steps(offset, end, |at, len| allocate(file, flags, at, len)));
+    let reserved = match shortage {
+        Some(errno) => Err(errno),
+        None => in_steps(offset, end, |at, len| allocate(file, flags, at, len)),
+    };
     match (reserved, size) {
         (Ok(()), _) => Ok(Reserved::Yes),
         (Err(Errno::EOPNOTSUPP | Errno::ENOSYS), _) => {
@@ -75,28 +76,29 @@ fn in_steps(
     Ok(())
 }
 
-/// Refuses a large reservation that cannot succeed, instead of finding out by taking all there is.
-fn has_space(file: &File, offset: u64, end: u64) -> Result<(), Errno> {
+/// Why a large reservation cannot succeed, which else is found out by taking all there is.
+fn shortage(file: &File, offset: u64, end: u64) -> io::Result<Option<Errno>> {
     let len = end - offset;
     if len <= STEP {
-        return Ok(());
+        return Ok(None);
     }
-    let stat = fstat(file)?;
-    let (size, blocks) = (wide(stat.st_size.unsigned_abs()), wide(stat.st_blocks.unsigned_abs()));
+    let metadata = retry(|| file.metadata())?;
     // At most so much of the range has storage already.
-    let below_end = size.next_multiple_of(page_size() as u64).saturating_sub(offset);
-    let missing = len.saturating_sub(below_end.min(blocks * 512));
-    let store = fstatvfs(file)?;
-    let free = wide(store.blocks_free()).saturating_mul(wide(store.fragment_size()));
+    let below_end = metadata.size().next_multiple_of(page_size() as u64).saturating_sub(offset);
+    let missing = i128::from(len.saturating_sub(below_end.min(metadata.blocks() * 512)));
+    let store = retry(|| Ok(fstatfs(file)?))?;
+    let free = i128::from(store.blocks_free()) * i128::from(store.block_size());
     // No blocks at all means no limit, as for a memfd and for a tmpfs of `size=0`.
     if store.blocks() != 0 && missing > free {
-        return Err(Errno::ENOSPC);
+        return Ok(Some(Errno::ENOSPC));
     }
-    let machine = sysinfo()?;
-    if missing > machine.ram_total().saturating_add(machine.swap_total()) {
-        return Err(Errno::ENOMEM);
+    // A file on a disk may well be larger than memory.
+    if store.filesystem_type() != TMPFS_MAGIC {
+        return Ok(None);
     }
-    Ok(())
+    let machine = retry(|| Ok(sysinfo()?))?;
+    let memory = i128::from(machine.ram_total()) + i128::from(machine.swap_total());
+    Ok((missing > memory).then_some(Errno::ENOMEM))
 }
 
 /// Gives back what was reserved past the page of the end. A hole there cannot take away from somebody
