@@ -13,7 +13,7 @@ use crate::region::{Describe, SharedRegion};
 
 /// A type whose shared reference may point into memory that other processes write.
 ///
-/// Implemented for the atomic integers and arrays of them. Implement it for a `#[repr(C)]` struct of such fields to
+/// Implemented for the atomic integers of a fixed width and arrays of them. Implement it for a `#[repr(C)]` struct of such fields to
 /// describe the layout of a region, and take a reference by [`SharedRegionExt::view`].
 ///
 /// # Safety
@@ -50,7 +50,7 @@ use crate::region::{Describe, SharedRegion};
 /// # }
 /// # Ok::<(), shared_region::Error>(())
 /// ```
-pub unsafe trait SharedLayout: Sized {}
+pub unsafe trait SharedLayout: Sized + Sync {}
 
 macro_rules! layouts {
     ($($atomic:ty)*) => {

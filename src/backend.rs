@@ -54,11 +54,28 @@ pub use any::{DefaultBackend, Region};
 /// }
 /// # Ok::<(), shared_region::Error>(())
 /// ```
+///
+/// # One's own backend
+///
+/// Beside `name` and `capabilities` six calls have to be written: [`create_with`](Self::create_with),
+/// [`create_unnamed`](Self::create_unnamed), [`open_id`](Self::open_id), [`exists`](Self::exists),
+/// [`remove_id`](Self::remove_id), [`list`](Self::list). The others have a default. What every backend needs for them is
+/// public:
+///
+/// - creating: [`CreateOptions::validate`] or [`validate_unfixed`](CreateOptions::validate_unfixed) first,
+///   [`settle`](CreateOptions::settle) once it is mapped;
+/// - opening: [`RegionId::name_in`], [`OpenOptions::poll`] around the attempt, in it
+///   [`validate_owner`](OpenOptions::validate_owner) and [`validate_size`](OpenOptions::validate_size) before mapping;
+/// - failing: [`Error::from_io`], and [`Error::context`] on the way out;
+/// - telling: [`Metadata`](crate::Metadata) (from `std::fs::Metadata`, too), [`Capabilities`], [`ListEntry`].
+///
+/// `tests/conformance/files.rs` in the crate's repository is one over plain files, and the suite beside it checks any.
 pub trait Backend: Debug + Send + Sync {
     /// What this backend's regions are.
     type Region: SharedRegion + 'static;
 
-    /// Returns the name that stands before the colon of a [`RegionId`]: `posix`, `sysv`, or one's own.
+    /// Returns the name that stands before the colon of a [`RegionId`]: `posix`, `sysv`, or one's own, of
+    /// `A-Z a-z 0-9 . _ -`.
     fn name(&self) -> &'static str;
 
     /// Returns what this backend can do here and now.
@@ -92,10 +109,11 @@ pub trait Backend: Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// - [`AlreadyExists`](ErrorKind::AlreadyExists): something has the name, whatever else is wrong too.
+    /// - [`AlreadyExists`](ErrorKind::AlreadyExists): something has the name, whatever else the system would refuse.
     /// - [`InvalidSize`](ErrorKind::InvalidSize), [`InvalidOptions`](ErrorKind::InvalidOptions): see [`CreateOptions`].
     /// - [`NoSpace`](ErrorKind::NoSpace): the store or the memory is full.
     /// - [`PermissionDenied`](ErrorKind::PermissionDenied): the caller may not create there.
+    /// - [`NotFound`](ErrorKind::NotFound): System V: another process removed it before it was attached here.
     /// - [`Unsupported`](ErrorKind::Unsupported): an option asks for a missing capability.
     ///
     /// # Platform-specific behavior
@@ -127,7 +145,7 @@ pub trait Backend: Debug + Send + Sync {
     /// Opens a region, or creates it where there is none; says `true` if it was created here.
     ///
     /// Of processes that race, exactly one creates. An object that exists keeps its mode and contents, and may be
-    /// larger than asked.
+    /// larger than asked; of the options, only size and address count for it, and this handle never removes it.
     ///
     /// # Errors
     ///

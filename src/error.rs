@@ -1,7 +1,7 @@
 //! What can go wrong: [`Error`], [`ErrorKind`], [`Result`].
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io;
 
 use nix::errno::Errno;
@@ -177,10 +177,15 @@ impl Error {
         self
     }
 
-    /// Says which region it was tried on, and so which backend, unless another was named.
+    /// Says which region it was tried on, and so which backend. If another backend was named before, the text gives the
+    /// whole identity.
     pub fn region(mut self, id: &RegionId) -> Self {
         let mut subject = String::from("\"");
-        let _ = id.write_local(&mut subject);
+        // With its backend, where another one was at work.
+        let _ = match self.0.backend.as_deref() {
+            Some(backend) if backend != id.backend() => write!(subject, "{id}"),
+            _ => id.write_local(&mut subject),
+        };
         subject.push('"');
         if let RegionId::Named { backend, name } = id {
             if backend == "sysv" {

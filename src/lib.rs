@@ -63,6 +63,8 @@ mod name;
 mod options;
 #[cfg(feature = "posix")]
 mod posix;
+#[cfg(any(feature = "posix", feature = "sysv"))]
+mod process;
 mod region;
 #[cfg(feature = "sysv")]
 mod sysv;

@@ -101,7 +101,8 @@ impl Metadata {
     ///
     /// # Platform-specific behavior
     ///
-    /// - **POSIX**: its link count is 0; so it is for an unnamed region from the start.
+    /// - **POSIX**: its link count is 0; so it is for an unnamed region from the start, and on Linux for a new one while
+    ///   [`create_with`](crate::Backend::create_with) fills it.
     /// - **System V**: it is marked `SHM_DEST`; so is an unnamed region from the start.
     pub const fn is_removed(&self) -> bool {
         self.removed
@@ -192,7 +193,9 @@ macro_rules! capabilities {
         ///
         /// There is a capability only where the answer of a call depends on it. A call whose capability is missing is
         /// [`Unsupported`](crate::ErrorKind::Unsupported), with a message that names the backend; it is never silently
-        /// nothing.
+        /// nothing. Where a capability is a promise and not a call, its absence is documented there: two names can meet,
+        /// [`create_with`](crate::Backend::create_with) shows bytes half written, the attach count is `None`, a clone of a
+        /// removed region is [`NotFound`](crate::ErrorKind::NotFound).
         ///
         /// | capability | POSIX | System V |
         /// |---|---|---|

@@ -246,7 +246,9 @@ impl fmt::Debug for PosixName {
 /// | `sysv:0x5a01` | a System V key |
 /// | `sysv:#98304` | a System V segment id (shmid) |
 ///
-/// Parsing and printing are each other's inverse. A backend of somebody else's has names too: `file:/frames`.
+/// What was parsed, and what regions and lists give, prints as text that parses to the same. An identity put together
+/// by hand does so if it can mean something: a key that is not 0, a segment id that is not negative, a backend's name
+/// of `A-Z a-z 0-9 . _ -`. A backend of somebody else's has names too: `file:/frames`.
 ///
 /// # Examples
 ///
@@ -374,13 +376,15 @@ impl FromStr for RegionId {
             return match u32::from_str_radix(digits, 16) {
                 Ok(key) if key != 0 && !digits.starts_with('+') => Ok(Self::Key(key as i32)),
                 _ => broken(
-                    "a key is 1 to 8 hexadecimal digits and not 0 (IPC_PRIVATE names nothing)",
+                    "a key is a hexadecimal number of 32 bits and not 0 (IPC_PRIVATE names nothing)",
                 ),
             };
         }
         if let Some(digits) = local.strip_prefix('#').filter(|_| backend == "sysv") {
             return match digits.parse::<i32>() {
-                Ok(id) if id >= 0 && !digits.starts_with('+') => Ok(Self::Segment(id)),
+                Ok(id) if digits.bytes().all(|digit| digit.is_ascii_digit()) => {
+                    Ok(Self::Segment(id))
+                }
                 _ => broken("a segment id is a decimal number from 0 to 2147483647"),
             };
         }
@@ -393,7 +397,8 @@ impl FromStr for RegionId {
             return broken("a % is followed by two hexadecimal digits");
         };
         if backend == "posix" {
-            return PosixName::new(OsStr::from_bytes(&bytes)).map(Self::from);
+            // With its slash, so that no second one is taken for it.
+            return PosixName::new(OsStr::from_bytes(&[b"/", &*bytes].concat())).map(Self::from);
         }
         let name = String::from_utf8_lossy(&bytes);
         Ok(Self::named(backend.to_owned(), RegionName::new(&format!("/{name}"))?))

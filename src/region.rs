@@ -38,7 +38,7 @@ use crate::options::Access;
 /// - `len` is neither 0 nor over `isize::MAX`, and `as_ptr` is aligned to 8 bytes at least;
 /// - no Rust object lives there: no reference to the bytes exists but those that callers of this crate make, and other
 ///   writers are foreign to this program or use atomic accesses;
-/// - the pointer and the length stay the same between calls, but for `grow` and `refresh`.
+/// - the pointer, the length and the access stay the same between calls, but for `grow` and `refresh`.
 ///
 /// # References
 ///
@@ -104,6 +104,7 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// - [`PermissionDenied`](ErrorKind::PermissionDenied): the caller may not.
+    /// - [`InvalidOptions`](ErrorKind::InvalidOptions): an id is `u32::MAX`, C's −1, which nobody has.
     ///
     /// # Platform-specific behavior
     ///
@@ -165,6 +166,8 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     ///
     /// - [`Unsupported`](ErrorKind::Unsupported): the backend lacks [`grow`](Capabilities::grow).
     /// - [`ReadOnly`](ErrorKind::ReadOnly): the region was opened read-only.
+    /// - [`PermissionDenied`](ErrorKind::PermissionDenied): the caller may not read the object any more, since its mode
+    ///   was changed, or a seal forbids it.
     /// - [`InvalidSize`](ErrorKind::InvalidSize): `len` is 0 or over `isize::MAX`.
     /// - [`NoSpace`](ErrorKind::NoSpace), [`LimitExceeded`](ErrorKind::LimitExceeded): as at creation.
     /// - [`Busy`](ErrorKind::Busy): another process kept the lock for a second. Whoever may read the object can do so
@@ -172,7 +175,7 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     ///
     /// # Platform-specific behavior
     ///
-    /// - **POSIX** on Linux: `flock` on a description of its own, `fallocate`, `mmap`, `ftruncate`.
+    /// - **POSIX** on Linux: `flock` on a description of its own, `fallocate`, `mmap`, `fallocate` for the size.
     /// - **POSIX** elsewhere, **System V**: `Unsupported`.
     fn grow(&mut self, len: usize) -> Result<()> {
         let _ = len;
@@ -207,7 +210,8 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     ///
     /// # Platform-specific behavior
     ///
-    /// Both: `mlock` on the mapping. It ends with `unlock_memory` or the mapping.
+    /// Both: `mlock` on the mapping. It ends with `unlock_memory` or the mapping, so also when [`grow`](Self::grow) or
+    /// [`refresh`](Self::refresh) put another in its place: lock that one again.
     ///
     /// # References
     ///
@@ -252,6 +256,33 @@ pub(crate) trait Describe: SharedRegion {
 
     fn describe(&self, error: Error, operation: &'static str) -> Error {
         error.context(operation, self.backend(), self.id().as_ref())
+    }
+
+    /// Refuses a mode that is more than permission bits.
+    #[cfg(any(feature = "posix", feature = "sysv"))]
+    fn check_mode(&self, mode: u32, operation: &'static str) -> Result<()> {
+        if mode & !0o777 == 0 {
+            return Ok(());
+        }
+        Err(self
+            .error(ErrorKind::InvalidOptions, operation)
+            .reason(format!("mode {mode:#o} has bits beyond 0o777: permission bits only")))
+    }
+
+    /// Refuses the id that no user has: chown(2) takes it for "unchanged", shmctl(2) for an error.
+    #[cfg(any(feature = "posix", feature = "sysv"))]
+    fn check_owner(
+        &self,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        operation: &'static str,
+    ) -> Result<()> {
+        if uid != Some(u32::MAX) && gid != Some(u32::MAX) {
+            return Ok(());
+        }
+        Err(self
+            .error(ErrorKind::InvalidOptions, operation)
+            .reason("4294967295 is -1 in C and nobody's id: pass None to leave one as it is"))
     }
 }
 

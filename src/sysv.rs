@@ -37,6 +37,10 @@ pub struct Sysv;
 fn find(id: &RegionId) -> Result<Segment> {
     let found = match id {
         RegionId::Named { name, .. } => Segment::open(name.key()),
+        RegionId::Key(leaf::IPC_PRIVATE) => {
+            return Err(Error::new(ErrorKind::InvalidName)
+                .reason("key 0 is IPC_PRIVATE and names no segment"));
+        }
         RegionId::Key(key) => Segment::open(*key),
         RegionId::Segment(id) => Ok(Segment::from_id(*id)),
         RegionId::Posix(_) => Err(Errno::ENOENT.into()), // `own` let none of these in

@@ -12,6 +12,7 @@ use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{RegionId, RegionName};
 use crate::options::{Allocation, CreateOptions, Removal};
+use crate::process::Process;
 use crate::region::SharedRegion;
 
 /// How a new object gets its name.
@@ -113,9 +114,13 @@ fn publish(publication: Publication, id: &RegionId, object: &Object) -> Result<(
         Publication::Whole => object.link(native(id)).map_err(|error| {
             let subject = Subject::new(id, "create");
             if not_found(&error) || unsupported(&error) {
-                subject
+                let told = subject
                     .error(ErrorKind::Unsupported)
-                    .reason("the system links no file that has no name")
+                    .reason("the system links no file that has no name");
+                match error.raw_os_error() {
+                    Some(errno) => told.errno(errno),
+                    None => told,
+                }
             } else {
                 subject.failed(&error)
             }
@@ -159,7 +164,7 @@ fn mapped(
     let mut region = PosixRegion { mapping, object, id, remover: None };
     options.settle(&region)?;
     if options.get_removal() == Removal::OnDrop && region.id.is_some() {
-        region.remover = Some(std::process::id());
+        region.remover = Some(Process::current());
     }
     Ok(region)
 }

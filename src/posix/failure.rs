@@ -89,6 +89,30 @@ impl<'a> Subject<'a> {
     }
 }
 
+/// Translates the failure to take over a descriptor.
+pub(super) fn not_adoptable(error: &io::Error, subject: &Subject<'_>) -> Error {
+    let (kind, why) = match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENODEV) => (
+            ErrorKind::NotSharedMemory,
+            "the descriptor is of a pipe, socket, directory or device, which cannot be shared memory",
+        ),
+        Some(Errno::EACCES) => (
+            ErrorKind::PermissionDenied,
+            "the descriptor is open for writing alone, and mappings read: open it for both",
+        ),
+        Some(Errno::EBADF) => (
+            ErrorKind::PermissionDenied,
+            "the descriptor was opened with O_PATH and gives no access: open it for reading",
+        ),
+        _ => return subject.failed(error),
+    };
+    let told = subject.error(kind).reason(why);
+    match error.raw_os_error() {
+        Some(errno) => told.errno(errno),
+        None => told,
+    }
+}
+
 /// Translates the failure to size an object: names the store or limit, and how much is free.
 pub(super) fn no_room(error: &io::Error, size: usize, object: &Object) -> Error {
     let errno = error.raw_os_error().map(Errno::from_raw);
@@ -115,27 +139,32 @@ pub(super) fn no_room(error: &io::Error, size: usize, object: &Object) -> Error 
     }
 }
 
+/// Whether there is no store; any other failure to look at it says nothing about that.
+fn is_absent(store: io::Result<leaf::Store>) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    store.is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
+}
+
 /// Translates what depends on the store as a whole.
 pub(super) fn of_store(error: &io::Error) -> Error {
     let absent = |why: &'static str| Error::new(ErrorKind::BackendUnavailable).reason(why);
     let errno = error.raw_os_error();
     let told = match errno.map(Errno::from_raw) {
-        Some(Errno::ENOENT | Errno::ENOTDIR) => match leaf::store() {
-            Err(missing) if missing.raw_os_error() == errno => {
-                absent("there is no /dev/shm here: mount a tmpfs there")
-            }
-            _ => return Error::from_io(error),
-        },
+        // Of a store that is there it says that the object is missing.
+        Some(Errno::ENOENT) if !is_absent(leaf::store()) => return Error::from_io(error),
+        Some(Errno::ENOENT | Errno::ENOTDIR) => {
+            absent("there is no /dev/shm here: mount a tmpfs there")
+        }
         Some(Errno::EPERM) if leaf::store().is_err() || leaf::list().is_err() => {
             absent("a sandbox forbids the system calls")
         }
         Some(Errno::ENOSPC) => match leaf::store() {
-            Ok(store) if store.inodes_total() > 0 && store.inodes_free() == 0 => Error::new(
-                ErrorKind::NoSpace,
-            )
-            .reason(
-                "/dev/shm has no inode left: remove objects, or remount it with more (nr_inodes)",
-            ),
+            Ok(store) if store.inodes_total() > 0 && store.inodes_free() == 0 => {
+                Error::new(ErrorKind::NoSpace).reason(format!(
+                    "/dev/shm has no inode left (nr_inodes={}): remove objects, or remount it with more",
+                    store.inodes_total()
+                ))
+            }
             _ => Error::new(ErrorKind::NoSpace)
                 .reason("/dev/shm is full: remove objects, or enlarge it"),
         },

@@ -14,12 +14,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::{Capabilities, Metadata};
 use crate::name::{PosixName, RegionId};
 use crate::options::{Access, Backoff, CreateOptions, OpenOptions, validate_size};
+use crate::process::Process;
 use crate::region::{Describe, SharedRegion};
 
 /// A region of POSIX shared memory.
 ///
 /// It owns a descriptor (close-on-exec), which it lends by [`AsFd`], and a mapping. A descriptor from elsewhere, such as
-/// a memfd that came over a socket, becomes a region by `TryFrom<OwnedFd>`.
+/// a memfd that came over a socket, becomes a region by `TryFrom<OwnedFd>`; its close-on-exec flag stays as it was.
 ///
 /// # Examples
 ///
@@ -45,7 +46,7 @@ pub struct PosixRegion {
     pub(super) object: Arc<Object>,
     pub(super) id: Option<RegionId>,
     /// The process whose drop of this handle removes the object.
-    pub(super) remover: Option<u32>,
+    pub(super) remover: Option<Process>,
 }
 
 pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<PosixRegion> {
@@ -166,15 +167,12 @@ unsafe impl SharedRegion for PosixRegion {
     }
 
     fn set_mode(&self, mode: u32) -> Result<()> {
-        if mode & !0o777 != 0 {
-            return Err(self
-                .error(ErrorKind::InvalidOptions, "set the mode of")
-                .reason(format!("mode {mode:#o} has bits beyond 0o777: permission bits only")));
-        }
+        self.check_mode(mode, "set the mode of")?;
         self.object.set_mode(mode).map_err(|error| self.failed(&error, "set the mode of"))
     }
 
     fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        self.check_owner(uid, gid, "set the owner of")?;
         self.object.set_owner(uid, gid).map_err(|error| self.failed(&error, "set the owner of"))
     }
 
@@ -229,14 +227,17 @@ unsafe impl SharedRegion for PosixRegion {
             .map_err(|error| self.describe(failure::no_room(&error, len, &self.object), GROW))?;
         let grown = self.object.clear_tail(have).and_then(|()| {
             let mapping = self.object.map(len, MapAccess::ReadWrite)?;
-            self.object.set_len(want)?;
+            // Not `ftruncate`, which would cut off what somebody without the lock has added meanwhile.
+            let _: Reserved = self.object.reserve(want - 1, 1, Sizing::Extend)?;
             Ok(mapping)
         });
         match grown {
             Ok(mapping) => self.mapping = mapping,
             Err(error) => {
-                // Gives back what was reserved past the end. Nobody who keeps to the lock has moved the size.
-                let _ = self.object.set_len(have);
+                // Gives back what was reserved past the end, unless somebody without the lock has moved that.
+                if self.object.stat().is_ok_and(|stat| stat.len() == have) {
+                    let _ = self.object.set_len(have);
+                }
                 return Err(self.failed(&error, GROW));
             }
         }
@@ -262,8 +263,8 @@ unsafe impl SharedRegion for PosixRegion {
 
 impl Drop for PosixRegion {
     fn drop(&mut self) {
-        if let (Some(pid), Some(id)) = (self.remover, &self.id) {
-            if pid == std::process::id() {
+        if let (Some(remover), Some(id)) = (self.remover, &self.id) {
+            if remover.is_current() {
                 // The descriptor is still open, so its inode cannot have been reused for another object.
                 let _ = remove_same(id, &self.object);
             }
@@ -284,7 +285,7 @@ impl AsFd for PosixRegion {
 /// The descriptor is closed on error.
 ///
 /// - [`NotSharedMemory`](ErrorKind::NotSharedMemory): a pipe, socket, directory or device, which cannot be mapped.
-/// - [`PermissionDenied`](ErrorKind::PermissionDenied): it is open for writing alone.
+/// - [`PermissionDenied`](ErrorKind::PermissionDenied): it is open for writing alone, or for neither (`O_PATH`).
 /// - [`NotReady`](ErrorKind::NotReady): its size is 0.
 /// - [`InvalidSize`](ErrorKind::InvalidSize): its size is over `isize::MAX`.
 impl TryFrom<OwnedFd> for PosixRegion {
@@ -292,7 +293,8 @@ impl TryFrom<OwnedFd> for PosixRegion {
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
         let subject = Subject::unnamed("adopt");
-        let object = Object::try_from(fd).map_err(|error| subject.failed(&error))?;
+        let object =
+            Object::try_from(fd).map_err(|error| failure::not_adoptable(&error, &subject))?;
         let stat = object.stat().map_err(|error| subject.failed(&error))?;
         let len =
             OpenOptions::new().validate_size(stat.len()).map_err(|error| subject.told(error))?;

@@ -10,6 +10,7 @@ use super::region::SysvRegion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{RegionId, RegionName};
 use crate::options::{Access, Allocation, CreateOptions, Removal};
+use crate::process::Process;
 
 /// Removes a segment again, unless told that all went well.
 pub(super) struct Undo(Option<Segment>);
@@ -83,16 +84,23 @@ pub(super) fn create(id: Option<&RegionId>, options: &CreateOptions) -> Result<(
         .no_reserve(cfg!(target_os = "linux") && options.get_allocation() == Allocation::Lazy)
         .get(key, size)
         .map_err(|error| told(create_failed(&error, key, size)))?;
-    let undo = Undo(Some(segment));
+    let mut undo = Undo(Some(segment));
+    let gone = |error: Error| error.reason("somebody removed it before it was attached: try again");
     let attach = attach_options(Access::ReadWrite, options.get_fixed_address());
-    // SAFETY: the segment has just been made with this size, which no call can change. Its id is not given to another
-    // segment before the kernel has wrapped around all sequence numbers.
-    let attachment = unsafe { segment.attach_with_len(size, &attach) }
-        .map_err(|error| told(attach_failed(&error, segment, options.get_fixed_address())))?;
+    let attachment = segment
+        .attach(&attach)
+        .map_err(|error| attach_failed(&error, segment, options.get_fixed_address()))
+        .map_err(|error| if error.kind() == ErrorKind::NotFound { gone(error) } else { error })
+        .map_err(told)?;
+    if attachment.len() != size {
+        // While this process stood still the id has come around again: it means another's segment.
+        undo.0 = None;
+        return Err(told(gone(Error::new(ErrorKind::NotFound))));
+    }
     let id = id.cloned().unwrap_or(RegionId::Segment(segment.id()));
     let mut region = SysvRegion { attachment, id, remover: None };
     options.settle(&region)?;
-    region.remover = (options.get_removal() == Removal::OnDrop).then(std::process::id);
+    region.remover = (options.get_removal() == Removal::OnDrop).then(Process::current);
     Ok((region, undo))
 }
 

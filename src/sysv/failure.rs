@@ -3,7 +3,7 @@
 use std::io;
 
 use nix::errno::Errno;
-use shared_region_sysv::{self as leaf, Segment};
+use shared_region_sysv::{self as leaf, AttachOptions, Segment};
 
 use crate::error::{Error, ErrorKind};
 
@@ -26,7 +26,7 @@ pub(super) fn failed(error: &io::Error) -> Error {
 pub(super) fn find_failed(error: &io::Error) -> Error {
     match errno(error) {
         Some(Errno::EPERM) => forbidden(),
-        _ => failed(error),
+        _ => Error::from_io(error),
     }
 }
 
@@ -73,23 +73,32 @@ pub(super) fn create_failed(error: &io::Error, key: i32, size: usize) -> Error {
 /// Translates the failure of `shmat`.
 pub(super) fn attach_failed(error: &io::Error, segment: Segment, address: Option<usize>) -> Error {
     match (errno(error), address) {
-        (Some(Errno::EINVAL), Some(address)) if segment.stat().is_ok() => {
-            let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
-                .ok()
-                .flatten()
-                .unwrap_or(4096);
-            let told = if address % page as usize != 0 {
-                Error::new(ErrorKind::InvalidOptions).reason(format!(
-                    "address {address:#x} is not a multiple of the page size ({page}): round it"
-                ))
-            } else {
-                Error::new(ErrorKind::AddressInUse).reason(format!(
-                    "another mapping is at address {address:#x}: choose another, or none"
-                ))
-            };
-            told.errno(Errno::EINVAL as i32)
-        }
         (Some(Errno::EPERM), _) => forbidden(),
+        (Some(errno @ (Errno::EINVAL | Errno::ENOMEM)), Some(address)) => {
+            address_refused(errno, segment, address).unwrap_or_else(|| failed(error))
+        }
         _ => failed(error),
     }
+}
+
+/// Says what is wrong with an address; `None` if something else is wrong.
+fn address_refused(errno: Errno, segment: Segment, address: usize) -> Option<Error> {
+    let size = segment.stat().ok()?.size();
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
+    let page = page.unwrap_or(4096) as usize;
+    let (kind, why) = if errno == Errno::ENOMEM || address.checked_add(size).is_none() {
+        // shmat(2): memory may be lacking too, but then there is no room elsewhere either.
+        segment.attach(&AttachOptions::new()).ok()?;
+        let why = "is beyond what a process can have: choose another, or none".to_owned();
+        (ErrorKind::InvalidOptions, why)
+    } else if address % page != 0 {
+        (
+            ErrorKind::InvalidOptions,
+            format!("is not a multiple of the page size ({page}): round it"),
+        )
+    } else {
+        (ErrorKind::AddressInUse, "has another mapping: choose another, or none".to_owned())
+    };
+    let reason = format!("address {address:#x} {why}");
+    Some(Error::new(kind).reason(reason).errno(errno as i32))
 }

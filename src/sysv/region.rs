@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::{Capabilities, Metadata};
 use crate::name::RegionId;
 use crate::options::{Access, CreateOptions, OpenOptions};
+use crate::process::Process;
 use crate::region::{Describe, SharedRegion};
 
 /// A region of System V shared memory: a segment, attached.
@@ -40,17 +41,12 @@ pub struct SysvRegion {
     pub(super) attachment: Attachment,
     pub(super) id: RegionId,
     /// The process whose drop of this handle removes the segment.
-    pub(super) remover: Option<u32>,
+    pub(super) remover: Option<Process>,
 }
 
 pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<SysvRegion> {
     let told = |error: Error| error.operation("open").region(id);
     options.validate().map_err(told)?;
-    if *id == RegionId::Key(leaf::IPC_PRIVATE) {
-        return Err(told(
-            Error::new(ErrorKind::InvalidName).reason("key 0 is IPC_PRIVATE and names no segment"),
-        ));
-    }
     let address = options.get_fixed_address();
     let attach = attach_options(options.get_access(), address);
     options.poll(|| {
@@ -251,15 +247,12 @@ unsafe impl SharedRegion for SysvRegion {
     }
 
     fn set_mode(&self, mode: u32) -> Result<()> {
-        if mode & !0o777 != 0 {
-            return Err(self
-                .error(ErrorKind::InvalidOptions, "set the mode of")
-                .reason(format!("mode {mode:#o} has bits beyond 0o777: permission bits only")));
-        }
+        self.check_mode(mode, "set the mode of")?;
         self.set(None, None, Some(mode), "set the mode of")
     }
 
     fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        self.check_owner(uid, gid, "set the owner of")?;
         self.set(uid, gid, None, "set the owner of")
     }
 
@@ -282,7 +275,7 @@ unsafe impl SharedRegion for SysvRegion {
 
 impl Drop for SysvRegion {
     fn drop(&mut self) {
-        if self.remover.is_some_and(|pid| pid == std::process::id()) {
+        if self.remover.is_some_and(Process::is_current) {
             // Still attached, so the id cannot mean another segment.
             let _ = remove(self.attachment.segment());
         }

@@ -1,0 +1,510 @@
+//! The conformance suite: every clause of the contract, each check written once and run against every backend.
+//!
+//! This file is the list of checks and of the implementations that they run against. `COVERAGE.md` says which check pins
+//! which clause. A check asks [`Sut::backend`]'s `capabilities()` for what differs, never the backend's name.
+
+#![allow(unreachable_pub, reason = "the modules of a test are private to it as a whole")]
+#![cfg_attr(
+    not(all(feature = "posix", feature = "sysv")),
+    allow(dead_code, reason = "only one of them needs it")
+)]
+
+mod child;
+mod coverage;
+mod holdings;
+mod natives;
+#[path = "files.rs"]
+mod plain_files; // its tests stand in `files`
+mod race;
+#[cfg(feature = "posix")]
+mod seccomp;
+mod session;
+mod sut;
+mod trace;
+
+mod access;
+mod crash;
+mod create;
+mod divergence;
+mod errors;
+mod faults;
+mod grow;
+mod growers;
+mod hostile;
+mod leaks;
+mod lifetime;
+mod names;
+mod open;
+mod open_or_create;
+mod permissions;
+mod process;
+mod publish;
+mod removal;
+mod sharing;
+mod space;
+mod unnamed;
+mod unused;
+
+use sut::Sut;
+
+/// Makes a module of named tests per implementation, and the entry point for second processes.
+macro_rules! suite {
+    (
+        implementations { $($(#[$cfg:meta])* $label:ident: $sut:ty,)* }
+        checks { $($module:ident { $($check:ident,)* })* }
+        roles { $($role_module:ident { $($role:ident,)* })* }
+    ) => {
+        suite!(@implementations [$($(#[$cfg])* $label: $sut,)*] { $($module { $($check,)* })* });
+
+        /// Finds what a second process is to do.
+        fn role<S: Sut>(name: &str) -> Option<fn(&[String])> {
+            $($(if name == stringify!($role) {
+                return Some($role_module::$role::<S>);
+            })*)*
+            None
+        }
+
+        /// Where second processes start: never run by itself.
+        #[test]
+        #[ignore = "run by other tests as their second process"]
+        fn child() {
+            let Some((label, name, arguments)) = child::task() else { return };
+            let role = match label.as_str() {
+                $($(#[$cfg])* stringify!($label) => role::<$sut>(&name),)*
+                _ => None,
+            };
+            role.unwrap_or_else(|| panic!("no role {name} for {label}"))(&arguments);
+        }
+
+        /// Every check by its module and name, for the table of clauses.
+        const CHECKS: &[&str] = &[$($(concat!(stringify!($module), "::", stringify!($check)),)*)*];
+    };
+    (@implementations [] $checks:tt) => {};
+    (@implementations [$(#[$cfg:meta])* $label:ident: $sut:ty, $($rest:tt)*] $checks:tt) => {
+        $(#[$cfg])*
+        mod $label {
+            suite!(@checks $sut, $checks);
+        }
+        suite!(@implementations [$($rest)*] $checks);
+    };
+    (@checks $sut:ty, { $($module:ident { $($check:ident,)* })* }) => {
+        $(mod $module {
+            $(#[test]
+            fn $check() {
+                crate::$module::$check::<$sut>();
+            })*
+        })*
+    };
+}
+
+suite! {
+    implementations {
+        #[cfg(feature = "posix")]
+        posix: crate::natives::PosixSut,
+        #[cfg(feature = "sysv")]
+        sysv: crate::natives::SysvSut,
+        #[cfg(feature = "posix")]
+        any_posix: crate::sut::AnySut<crate::natives::PosixSut>,
+        #[cfg(feature = "sysv")]
+        any_sysv: crate::sut::AnySut<crate::natives::SysvSut>,
+        files: crate::natives::FilesSut,
+    }
+    checks {
+        access {
+            aligned_words_of_up_to_eight_bytes_never_tear,
+            a_copy_sees_old_or_new_bytes_and_nothing_else,
+            access_out_of_bounds_is_refused_and_copies_nothing,
+            typed_access_out_of_bounds_is_refused,
+            access_of_no_bytes_at_the_end_is_fine,
+            a_struct_is_viewed_in_place_by_every_mapping,
+            a_slice_of_atomics_is_the_bytes_that_copies_see,
+            a_misaligned_reference_is_refused,
+            a_read_only_region_lends_nothing_that_can_store,
+            loads_work_on_read_only_regions_in_every_ordering_of_a_load,
+            plain_values_are_copied_at_any_alignment,
+        }
+        faults {
+            a_failing_call_of_create_new_leaves_nothing,
+            a_failing_call_of_create_with_leaves_nothing_and_init_runs_once_at_most,
+            a_failing_call_of_the_portable_creation_leaves_nothing,
+            a_failing_call_of_create_unnamed_leaves_nothing,
+            a_failing_call_of_open_or_create_leaves_nothing,
+            a_failing_call_of_open_leaves_the_region_as_it_was,
+            a_failing_call_of_exists_never_lies,
+            a_failing_call_of_try_clone_leaves_the_region_as_it_was,
+            a_failing_call_of_grow_leaves_the_region_as_it_was,
+            a_failing_call_of_refresh_leaves_the_mapping_as_it_was,
+            a_failing_call_of_metadata_leaves_the_region_as_it_was,
+            a_failing_call_of_remove_removes_the_region_or_leaves_it_as_it_was,
+            a_failing_call_of_list_is_an_error_and_never_a_shorter_list,
+            a_failing_call_of_probe_leaves_nothing,
+            a_failing_call_of_capabilities_promises_nothing_more,
+        }
+        leaks {
+            no_error_leaks_anything,
+        }
+        open_or_create {
+            open_or_create_says_whether_it_created,
+            open_or_create_refuses_what_is_smaller_than_asked,
+            open_or_create_opens_what_another_user_made_for_all,
+            of_racing_creators_exactly_one_creates_each_object_and_no_write_is_lost,
+            racing_creators_keep_their_writes_though_each_of_them_removes,
+            open_or_create_never_fails_though_another_removes_all_the_time,
+            racing_creators_meet_in_a_store_that_holds_one_such_object_and_not_two,
+            a_lack_of_space_that_passes_is_waited_for_and_one_that_stays_is_told,
+        }
+        publish {
+            racing_openers_never_see_a_region_that_is_not_complete,
+            what_gets_no_size_is_not_ready_after_a_second_or_the_timeout,
+            what_gets_its_size_later_is_ready_then,
+            init_gets_the_region_itself_full_of_zeros,
+            init_runs_before_the_name_is_visible_where_the_backend_promises_it,
+            an_init_that_fails_or_panics_leaves_nothing,
+            a_name_that_is_taken_while_init_runs_stays_with_who_took_it,
+            a_publication_that_fails_after_init_is_an_error_and_no_second_try,
+            all_that_holds_of_creation_holds_where_objects_cannot_be_published_whole,
+        }
+        sharing {
+            bytes_cross_to_another_process_and_back_exactly,
+            fills_reach_exactly_their_range,
+            threads_and_processes_lose_no_update_of_an_atomic,
+            a_forked_child_and_its_parent_lose_no_update_of_an_atomic,
+            regions_move_between_threads,
+            the_same_program_runs_on_a_backend_chosen_by_type,
+            the_same_program_runs_on_a_backend_chosen_at_run_time_or_by_feature,
+        }
+        crash {
+            create_new_killed_at_any_call_leaves_nothing_or_a_complete_region,
+            open_or_create_killed_at_any_call_leaves_nothing_or_a_complete_region,
+            create_with_killed_at_any_call_leaves_nothing_half_done_where_init_is_atomic,
+            the_portable_creation_killed_at_any_call_leaves_at_worst_an_unready_name,
+            create_unnamed_killed_at_any_call_leaves_at_worst_a_removable_region_of_zeros,
+            create_unique_killed_at_any_call_leaves_nothing_or_a_complete_region,
+            grow_killed_at_any_call_leaves_the_old_size_or_the_new_and_no_lock,
+            remove_killed_at_any_call_leaves_the_whole_region_or_nothing,
+            a_region_stays_when_all_its_users_are_killed,
+            an_unnamed_region_goes_when_its_last_user_is_killed,
+        }
+        create {
+            create_new_twice_fails_with_already_exists,
+            a_taken_name_is_told_before_a_lack_of_space,
+            a_taken_name_is_told_to_those_who_may_not_open_it,
+            a_name_taken_by_something_foreign_is_already_exists,
+            a_size_of_zero_or_over_isize_max_is_invalid_and_leaves_nothing,
+            a_new_region_reads_as_zeros,
+            a_new_region_reads_as_zeros_after_a_failed_create,
+            the_length_is_exactly_what_was_asked,
+            safe_access_never_reaches_the_tail_of_the_last_page,
+            the_asked_mode_is_the_resulting_mode_whatever_the_umask,
+            a_mode_that_keeps_its_creator_out_or_is_none_is_refused,
+            a_failed_creation_leaves_nothing,
+        }
+        divergence {
+            a_region_can_do_what_its_backend_can,
+            two_names_with_one_key_are_one_object_unless_names_are_exact,
+            attachments_are_counted_or_unknown,
+            growing_works_or_is_unsupported_and_changes_nothing,
+            refreshing_is_truthfully_fine_everywhere,
+            init_runs_before_anybody_can_open_the_region_where_it_is_atomic,
+            init_is_not_atomic_where_no_file_can_be_made_without_a_name,
+            the_portable_creation_needs_no_room_for_two,
+            a_clone_can_or_cannot_be_made_after_removal,
+            a_fixed_address_is_used_or_unsupported,
+            a_descriptor_is_lent_or_unsupported,
+            regions_belong_to_one_kind_of_namespace,
+        }
+        errors {
+            the_same_cause_is_told_alike_by_every_implementation,
+            an_identity_of_another_backend_is_told_alike_by_every_implementation,
+            what_is_no_shared_memory_is_told_alike_by_every_call,
+            a_lack_of_permission_is_told_alike_by_every_implementation,
+            a_full_store_is_told_alike_by_every_implementation,
+            an_error_becomes_an_io_error_that_keeps_it,
+            every_kind_of_error_has_the_io_kind_of_the_table,
+            no_caller_sees_a_signal,
+            a_sandbox_is_told_apart_from_a_missing_name,
+        }
+        grow {
+            grow_is_unsupported_where_the_capability_is_missing,
+            grow_keeps_old_bytes_and_adds_zeros_that_are_reserved,
+            new_memory_is_reserved_before_anybody_touches_it,
+            grow_never_shrinks,
+            grow_to_a_size_that_no_region_has_is_invalid,
+            grow_of_a_read_only_region_is_read_only,
+            unnamed_removed_and_cloned_regions_grow_too,
+            what_was_stored_past_the_end_does_not_show_up,
+            who_moves_no_size_clears_nothing,
+            a_full_store_is_no_space_and_leaves_object_and_mapping_as_before,
+            a_limit_that_growing_hits_leaves_object_and_mapping_as_before,
+            who_may_not_read_the_object_any_more_may_not_grow_it,
+            a_peer_sees_growth_after_a_refresh_and_not_before,
+            a_refresh_without_growth_changes_nothing,
+        }
+        growers {
+            two_handles_racing_to_grow_lose_nothing,
+            two_clones_racing_to_grow_lose_nothing,
+            a_forked_child_and_its_parent_racing_to_grow_lose_nothing,
+            two_processes_racing_to_grow_lose_nothing,
+            a_reader_that_keeps_the_lock_makes_growing_busy_and_nothing_changes,
+            a_shared_lock_on_ones_own_descriptor_keeps_growers_out_too,
+        }
+        hostile {
+            a_planted_entry_is_not_shared_memory,
+            what_another_user_planted_is_not_shared_memory,
+            a_place_without_the_facility_is_backend_unavailable,
+            a_read_only_store_is_backend_unavailable_for_changes,
+            unusual_places_are_as_good_as_others,
+            probe_leaves_nothing_behind,
+            probe_works_for_every_user,
+            a_store_for_others_is_permission_denied,
+            a_fixed_address_never_replaces_a_mapping,
+            a_peer_that_shrinks_an_object_makes_touching_it_sigbus,
+            refresh_tells_what_a_peer_left_of_the_object,
+            an_unnamed_region_cannot_be_shrunk,
+            a_named_region_takes_no_seal,
+        }
+        lifetime {
+            a_region_outlives_its_handles_and_processes,
+            dropping_a_handle_unmaps_and_closes_it_and_removes_nothing,
+            dropping_a_handle_of_what_others_removed_is_silent,
+            removal_on_drop_removes_with_the_handle_that_created,
+            removal_on_drop_is_the_creating_handles_alone,
+            removal_on_drop_never_happens_in_a_forked_child,
+            removal_on_drop_leaves_a_newer_object_of_the_same_name_alone,
+            a_clone_is_a_second_mapping_of_the_same_object,
+            a_clone_can_be_made_after_removal_where_the_capability_says_so,
+            a_clone_after_a_stricter_mode_is_checked_again_where_the_system_does,
+        }
+        removal {
+            a_removed_region_goes_on_working_in_every_process,
+            a_removed_name_can_be_created_at_once_and_is_another_zeroed_object,
+            removing_an_old_handles_region_leaves_a_newer_one_of_its_name_alone,
+            what_bears_the_name_of_an_object_that_was_renamed_is_left_alone,
+            removing_an_unnamed_region_is_unsupported_or_not_found,
+            removing_twice_is_not_found_whichever_way_and_whoever_has_it_mapped,
+            any_handle_of_the_owner_removes_a_read_only_one_too,
+            metadata_says_of_every_handle_that_a_region_was_removed,
+            removal_races_with_open_stat_map_and_removal_and_all_are_found_or_not,
+        }
+        unused {
+            what_nobody_holds_is_removed_if_unused,
+            what_somebody_holds_is_kept_until_they_go,
+            a_forked_child_that_inherited_a_region_holds_it,
+            who_has_only_a_descriptor_holds_a_region,
+            who_has_it_mapped_alone_holds_a_region,
+            another_user_is_told_why_unless_a_holder_is_seen,
+            another_users_region_is_never_removed_if_unused,
+        }
+        names {
+            a_name_outside_of_the_grammar_is_refused_and_the_message_says_which_rule_broke,
+            a_name_with_and_without_its_slash_is_the_same_name,
+            every_name_of_the_grammar_works,
+            a_name_has_the_same_key_in_every_process,
+            a_listed_id_opens_and_removes_its_region,
+            a_list_leaves_out_what_is_no_shared_memory,
+            listing_never_fails_while_regions_come_and_go,
+            exists_agrees_with_create_and_remove,
+            the_text_of_an_id_opens_the_region_in_another_process,
+            an_id_of_another_backend_is_refused_and_opens_nothing,
+            a_region_says_by_what_it_can_be_opened,
+        }
+        open {
+            a_missing_name_is_not_found_at_once,
+            the_size_comes_from_the_object,
+            a_min_size_above_the_object_is_size_mismatch_to_the_byte,
+            an_object_as_large_as_an_address_space_is_an_error_and_no_panic,
+            a_read_only_open_needs_read_permission_alone,
+            writing_to_a_read_only_region_is_read_only,
+            writing_a_value_to_a_read_only_region_is_read_only,
+            a_raw_write_to_a_read_only_region_dies_of_sigsegv,
+            mprotect_does_not_make_a_read_only_region_writable,
+            the_same_object_opened_twice_gives_two_coherent_mappings,
+            two_mappings_in_a_process_are_counted_twice,
+            descriptors_are_close_on_exec,
+            a_spawned_program_inherits_neither_descriptors_nor_mappings,
+            a_timeout_that_passes_is_not_found_and_not_early,
+            an_open_with_a_timeout_meets_the_creator,
+            a_timeout_delays_nothing_that_exists,
+            a_timeout_is_one_deadline_for_a_missing_name_and_a_size_of_zero,
+            an_open_with_a_timeout_waits_for_the_size,
+        }
+        permissions {
+            open_without_permission_is_permission_denied,
+            permission_bits_of_the_group_count_for_its_members,
+            a_mode_can_keep_its_own_owner_out_but_not_from_removing,
+            set_mode_gives_an_owner_the_region_back,
+            a_denial_is_not_waited_out,
+            removing_somebody_elses_region_is_permission_denied,
+            remove_if_unused_of_somebody_elses_region_removes_nothing,
+            another_user_finds_a_taken_name_taken,
+            metadata_works_for_whoever_may_read,
+            set_mode_is_for_the_owner,
+            set_owner_gives_a_group_of_ones_own,
+            set_owner_beyond_ones_own_groups_depends_on_creators,
+            set_owner_by_privilege_gives_all_rights_away,
+            list_shows_regions_that_one_may_not_open,
+            expect_owner_refuses_the_object_of_another_user,
+            expect_owner_tells_whose_it_is_and_maps_nothing,
+            expect_owner_does_not_trust_a_creator_who_keeps_rights,
+        }
+        process {
+            a_forked_child_may_drop_what_it_inherited_and_the_parent_notices_nothing,
+            a_forked_child_shares_the_bytes_and_may_die_of_sigkill,
+            a_forked_child_removes_on_drop_what_it_created_itself,
+            attach_counts_follow_fork_exit_exec_and_sigkill,
+        }
+        space {
+            a_full_store_is_no_space_at_creation,
+            a_reserved_region_can_be_touched_when_the_store_is_full,
+            lazy_creates_what_memory_could_not_hold,
+            reserving_takes_the_memory_and_prefaulting_maps_it,
+            what_could_not_be_reserved_says_so_in_the_metadata,
+            a_limit_of_the_store_is_named_with_its_value,
+            a_limit_of_the_process_is_named_with_its_value,
+            lock_memory_keeps_the_pages_resident_until_unlock_memory,
+            locking_more_than_the_limit_is_limit_exceeded,
+        }
+        unnamed {
+            create_unique_finds_a_new_name_that_begins_with_the_prefix,
+            an_unnamed_region_is_a_region_like_any_other,
+            an_unnamed_region_is_shared_with_forked_children,
+            an_unnamed_region_is_gone_with_its_last_handle,
+            an_unnamed_region_is_gone_with_its_last_user_also_by_sigkill,
+        }
+    }
+    roles {
+        access {
+            words_writer,
+            texts_writer,
+        }
+        faults {
+            suffers,
+        }
+        leaks {
+            counts_after_errors,
+        }
+        open_or_create {
+            makes_a_region_for_all,
+            races_to_create,
+            removes_all_the_time,
+            races_in_a_small_store,
+            waits_for_space,
+        }
+        publish {
+            opens_all_the_time,
+            leaves_an_object_without_a_size,
+            waits_for_a_size,
+            says_whether_it_exists,
+            loses_the_store_while_init_runs,
+            creates_in_the_open,
+        }
+        session {
+            converse,
+        }
+        sharing {
+            answer_in_bytes,
+            hammerer,
+        }
+        crash {
+            dies,
+            holds,
+        }
+        create {
+            open_and_compare,
+            takes_names_in_a_full_store,
+            finds_the_name_taken,
+            finds_something_foreign,
+            creates_under_a_umask,
+            asks_for_strange_modes,
+            fails_to_create,
+        }
+        divergence {
+            counts,
+            creates_the_portable_way,
+            creates_a_large_one,
+            fixes_addresses,
+            looks_around,
+        }
+        errors {
+            lacks_permission,
+            lacks_space,
+            is_interrupted,
+            is_forbidden,
+        }
+        grow {
+            grows_in_a_small_store,
+            grows_over_limits,
+            grows_when_told,
+            refreshes,
+        }
+        growers {
+            forks_a_grower,
+            grower,
+            keeps_the_lock,
+        }
+        hostile {
+            meets_a_planted_entry,
+            finds_no_facility,
+            uses_a_read_only_store,
+            uses_a_place,
+            probes,
+            probes_once,
+            asks_for_addresses,
+            shrinks,
+        }
+        lifetime {
+            creator_that_ends,
+            drops_handles,
+            opens_for_removal_on_drop,
+            clones_under_a_stricter_mode,
+        }
+        removal {
+            goes_on_working,
+            says_how_removal_goes,
+            races_with_removal,
+        }
+        unused {
+            starts_in_its_pid_namespace,
+            holds_until_told,
+            removes_what_nobody_holds,
+            keeps_what_somebody_holds,
+            forks_a_holder,
+            keeps_a_descriptor,
+            keeps_a_mapping,
+            removes_as_another_user,
+            may_not_remove,
+        }
+        names {
+            uses_every_kind_of_name,
+            says_key,
+            opens_by_text,
+        }
+        open {
+            counts_mappings,
+            spawns_with_regions_open,
+            says_what_it_holds,
+        }
+        permissions {
+        }
+        process {
+            counts_attachments,
+            attaches_and_then,
+            says_that_it_was_executed,
+        }
+        space {
+            fills_the_store,
+            touches_in_a_full_store,
+            counts_resident_pages,
+            creates_without_reserving,
+            hits_a_limit_of_the_store,
+            hits_nofile,
+            hits_fsize,
+            hits_as,
+            locks_memory,
+            hits_memlock,
+        }
+        unnamed {
+            kills_users_of_unnamed_regions,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! F: fork and exec.
+
+use std::io::{Read, Write};
+
+use nix::sys::wait::WaitStatus;
+use shared_region::{Backend, CreateOptions, Removal, SharedRegion, SharedRegionExt};
+
+use crate::child::{eventually, fork_off, forked, hear, role, say};
+use crate::sut::{Fresh, Sut, bytes_of, create, name_in, open, open_read_only};
+
+fn succeeded(ended: WaitStatus) {
+    assert!(matches!(ended, WaitStatus::Exited(_, 0)), "{ended:?}");
+}
+
+pub fn a_forked_child_may_drop_what_it_inherited_and_the_parent_notices_nothing<S: Sut>() {
+    for removal in [Removal::Explicit, Removal::OnDrop] {
+        let name = Fresh::<S>::new();
+        let options = CreateOptions::new(5000).removal(removal);
+        let created = S::backend().create_new(&name, &options).unwrap();
+        let clone = created.try_clone().unwrap();
+        created.write_at(0, b"before").unwrap();
+        let mut handles = vec![created, clone, open::<S>(&name), open_read_only::<S>(&name)];
+        let mut unnamed = Some(S::backend().create_unnamed(&options).unwrap());
+        unnamed.as_ref().unwrap().write_at(0, b"before").unwrap();
+        succeeded(forked(|| {
+            handles.clear();
+            unnamed.take();
+            0
+        }));
+        assert!(S::backend().exists(&name).unwrap());
+        assert!(!handles[0].metadata().unwrap().is_removed());
+        for region in handles.iter().chain(&unnamed) {
+            assert_eq!((region.len(), &bytes_of(region)[..6]), (5000, &b"before"[..]));
+        }
+        handles[0].write_at(4995, b"after").unwrap();
+        assert_eq!(bytes_of(&handles[3])[4995..], *b"after");
+        assert_eq!(bytes_of(&open::<S>(&name))[4995..], *b"after");
+        unnamed.unwrap().write_at(4995, b"after").unwrap();
+    }
+}
+
+pub fn a_forked_child_shares_the_bytes_and_may_die_of_sigkill<S: Sut>() {
+    let name = Fresh::<S>::new();
+    let region = create::<S>(&name, 5000);
+    let unnamed = S::backend().create_unnamed(&CreateOptions::new(5000)).unwrap();
+    let mut child = fork_off(|line| {
+        let mut told = [0; 5];
+        let written = [&region, &unnamed].iter().all(|region| {
+            region.write_at(0, b"child").is_ok()
+                && line.write_all(b"!").is_ok()
+                && line.read_exact(&mut told).is_ok()
+                && region.read_at(4995, &mut told).is_ok()
+                && told == *b"elder"
+        });
+        let _ = line.write_all(if written { b"y" } else { b"n" });
+        let _ = line.read(&mut told);
+        1
+    });
+    let mut said = [0];
+    for region in [&region, &unnamed] {
+        child.line.read_exact(&mut said).unwrap();
+        assert_eq!(bytes_of(region)[..5], *b"child");
+        region.write_at(4995, b"elder").unwrap();
+        child.line.write_all(b"there").unwrap();
+    }
+    child.line.read_exact(&mut said).unwrap();
+    assert_eq!(said, *b"y");
+    child.kill();
+    assert_eq!(bytes_of(&region)[4995..], *b"elder");
+    assert_eq!(bytes_of(&open::<S>(&name))[..5], *b"child");
+    assert_eq!(bytes_of(&unnamed)[4995..], *b"elder");
+}
+
+pub fn a_forked_child_removes_on_drop_what_it_created_itself<S: Sut>() {
+    let name = Fresh::<S>::new();
+    let options = CreateOptions::new(4096).removal(Removal::OnDrop);
+    succeeded(forked(|| {
+        let Ok(region) = S::backend().create_new(&name, &options) else { return 1 };
+        if !S::backend().exists(&name).is_ok_and(|exists| exists) {
+            return 2;
+        }
+        drop(region);
+        0
+    }));
+    assert!(!S::backend().exists(&name).unwrap());
+}
+
+/// In second processes, as this one forks for other tests at any time, and what is mapped here is counted twice then.
+pub fn attach_counts_follow_fork_exit_exec_and_sigkill<S: Sut>() {
+    let name = Fresh::<S>::new();
+    role::<S>("counts_attachments").arg(name.as_str()).run();
+}
+
+pub fn counts_attachments<S: Sut>(arguments: &[String]) {
+    let name = name_in(arguments, 0);
+    let region = create::<S>(&name, 4096);
+    if !S::backend().capabilities().attach_count() {
+        assert_eq!(region.metadata().unwrap().attach_count(), None);
+        return;
+    }
+    let count = || region.metadata().unwrap().attach_count().unwrap();
+    // Who reads a dead process's `/proc/PID/maps` keeps its mappings for that long.
+    let falls_to = |to| assert!(eventually(|| count() == to), "{} and not {to}", count());
+    assert_eq!(count(), 1);
+    let read_only = open_read_only::<S>(&name);
+    assert_eq!(count(), 2);
+    let clone = region.try_clone().unwrap();
+    assert_eq!(count(), 3);
+    drop(clone);
+    assert_eq!(count(), 2);
+
+    let mut read_only = Some(read_only);
+    let fork_one = |read_only: &mut Option<_>| {
+        let mut child = fork_off(|line| {
+            let _ = line.write_all(b"!").and_then(|()| line.read_exact(&mut [0]));
+            drop(read_only.take());
+            let _ = line.write_all(b"!").and_then(|()| line.read_exact(&mut [0]));
+            0
+        });
+        child.line.read_exact(&mut [0]).unwrap();
+        child
+    };
+    let mut exiting = fork_one(&mut read_only);
+    assert_eq!(count(), 4);
+    let killed = fork_one(&mut read_only);
+    assert_eq!(count(), 6);
+    killed.kill();
+    falls_to(4);
+    exiting.line.write_all(b"!").unwrap();
+    exiting.line.read_exact(&mut [0]).unwrap();
+    assert_eq!(count(), 3);
+    succeeded(exiting.wait());
+    falls_to(2);
+
+    let [exiting, killed, mut executing] = [(); 3].map(|()| {
+        let mut other = role::<S>("attaches_and_then").arg(name.as_str()).start();
+        assert_eq!(other.hear(), "attached");
+        other
+    });
+    assert_eq!(count(), 5);
+    exiting.finish();
+    falls_to(4);
+    killed.kill();
+    falls_to(3);
+    executing.tell("exec");
+    assert_eq!(executing.hear(), "executed");
+    falls_to(2);
+    executing.finish();
+
+    drop(read_only);
+    region.remove().unwrap();
+    assert_eq!(count(), 1);
+}
+
+pub fn attaches_and_then<S: Sut>(arguments: &[String]) {
+    let _region = open::<S>(&name_in(arguments, 0));
+    say("attached");
+    if hear() == "exec" {
+        panic!("{}", role::<S>("says_that_it_was_executed").exec());
+    }
+}
+
+pub fn says_that_it_was_executed<S: Sut>(_: &[String]) {
+    say("executed");
+    hear();
+}

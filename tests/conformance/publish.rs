@@ -1,0 +1,316 @@
+//! C8 and C9: what openers see of a creation, and `create_with`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::{Duration, Instant};
+
+use shared_region::{
+    Access, Backend, CreateOptions, ErrorKind, OpenOptions, RegionName, Removal, Result,
+    SharedRegion, SharedRegionExt,
+};
+
+use crate::child::{is_root, role, rounds, say, skip};
+use crate::race::Race;
+use crate::sut::{Fresh, Plant, Sut, bytes_of, create, open};
+
+/// No multiple of a page.
+const SIZE: usize = 20_001;
+
+/// Counters of the race.
+const OPENED: usize = 0;
+const MISSED: usize = 1;
+
+pub fn racing_openers_never_see_a_region_that_is_not_complete<S: Sut>() {
+    let (name, place) = (Fresh::<S>::new(), Fresh::<S>::new());
+    let control = create::<S>(&place, Race::SIZE);
+    let race = Race::of(&control);
+    let racers: Vec<_> = (0..2)
+        .map(|_| role::<S>("opens_all_the_time").arg(name.as_str()).arg(place.as_str()).start())
+        .collect();
+    race.meet(3);
+    race.run_until(|| {
+        let options = CreateOptions::new(SIZE);
+        let region = S::backend().create_with(&name, &options, |region| region.fill_at(0, SIZE, 7));
+        drop(region.unwrap());
+        S::backend().remove(&name).unwrap();
+        let enough = rounds(60) as u32;
+        [OPENED, MISSED].iter().all(|what| race.count(*what).load(SeqCst) >= enough)
+    });
+    for racer in racers {
+        racer.finish();
+    }
+}
+
+pub fn opens_all_the_time<S: Sut>(arguments: &[String]) {
+    let name = RegionName::new(&arguments[0]).unwrap();
+    let control = open::<S>(&RegionName::new(&arguments[1]).unwrap());
+    let race = Race::of(&control);
+    let whole = S::backend().capabilities().atomic_init();
+    let complete = vec![7; SIZE];
+    race.meet(3);
+    race.run(|| {
+        if let Some(stat) = S::native_stat(&name).flatten() {
+            assert!(stat.size == SIZE as u64 || (stat.size == 0 && !whole), "{stat:?}");
+        }
+        let found = match S::backend().open(&name, &OpenOptions::new()) {
+            Ok(region) => {
+                assert_eq!(region.len(), SIZE);
+                let bytes = bytes_of(&region);
+                let half = |bytes: &[u8]| bytes.iter().all(|byte| [0, 7].contains(byte));
+                assert!(bytes == complete || (!whole && half(&bytes)));
+                OPENED
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+                MISSED
+            }
+        };
+        race.count(found).fetch_add(1, SeqCst);
+    });
+}
+
+pub fn what_gets_no_size_is_not_ready_after_a_second_or_the_timeout<S: Sut>() {
+    let name = Fresh::<S>::new();
+    // Whose creator has died.
+    let mut second = role::<S>("leaves_an_object_without_a_size").arg(name.as_str()).start();
+    if second.hear() == "none" {
+        return skip::<S>("every object has its size from the start");
+    }
+    second.finish();
+    let fresh: RegionName = *name;
+    let not_ready = move |options: &OpenOptions| {
+        let start = Instant::now();
+        let error = S::backend().open(&fresh, options).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotReady, "{error}");
+        start.elapsed()
+    };
+    std::thread::scope(|scope| {
+        for options in [OpenOptions::new(), OpenOptions::new().read_only(true).min_size(1)] {
+            scope.spawn(move || {
+                let waited = not_ready(&options);
+                assert!(waited >= Duration::from_secs(1), "{waited:?}");
+                assert!(waited < Duration::from_secs(10), "{waited:?}");
+            });
+        }
+        for timeout in [Duration::ZERO, Duration::from_millis(150)] {
+            let waited = not_ready(&OpenOptions::new().timeout(timeout));
+            assert!(waited >= timeout && waited < Duration::from_millis(900), "{waited:?}");
+        }
+        let error = S::backend().open_or_create(&fresh, &CreateOptions::new(1)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotReady, "{error}");
+    });
+    // It can be removed, and then created.
+    assert!(S::backend().exists(&name).unwrap());
+    S::backend().remove(&name).unwrap();
+    create::<S>(&name, SIZE);
+}
+
+pub fn leaves_an_object_without_a_size<S: Sut>(arguments: &[String]) {
+    let name = RegionName::new(&arguments[0]).unwrap();
+    let planted = S::plant(Plant::Unsized, &name);
+    say(if planted.is_some() { "planted" } else { "none" });
+    std::mem::forget(planted);
+}
+
+pub fn what_gets_its_size_later_is_ready_then<S: Sut>() {
+    let name = Fresh::<S>::new();
+    let Some(_planted) = S::plant(Plant::Unsized, &name) else {
+        return skip::<S>("every object has its size from the start");
+    };
+    let mut second = role::<S>("waits_for_a_size").arg(name.as_str()).start();
+    assert_eq!(second.hear(), "opening");
+    // Right whenever it comes; late enough to be waited for.
+    std::thread::sleep(Duration::from_millis(50));
+    match S::native_resize(&name, SIZE as u64) {
+        Some(resized) => resized.unwrap(),
+        None => return skip::<S>("sizes cannot be set by other means"),
+    }
+    second.finish();
+    assert_eq!(bytes_of(&open::<S>(&name))[..5], *b"ready");
+}
+
+pub fn waits_for_a_size<S: Sut>(arguments: &[String]) {
+    let name = RegionName::new(&arguments[0]).unwrap();
+    say("opening");
+    let options = OpenOptions::new().timeout(Duration::from_secs(20));
+    let region = S::backend().open(&name, &options).unwrap();
+    assert_eq!(bytes_of(&region), vec![0; SIZE]);
+    region.write_at(0, b"ready").unwrap();
+}
+
+pub fn init_gets_the_region_itself_full_of_zeros<S: Sut>() {
+    let name = Fresh::<S>::new();
+    let options = CreateOptions::new(SIZE).mode(0o640);
+    let mut runs = 0;
+    let region = S::backend().create_with(&name, &options, |region| -> Result<()> {
+        runs += 1;
+        assert_eq!((region.len(), region.access()), (SIZE, Access::ReadWrite));
+        assert_eq!(bytes_of(region), vec![0; SIZE]);
+        assert_eq!(region.metadata()?.size(), SIZE as u64);
+        region.write_at(SIZE - 5, b"ended")?;
+        region.atomic_u64(0)?.store(42, Relaxed);
+        let past = ErrorKind::OutOfBounds { offset: SIZE, len: 1, region_len: SIZE };
+        assert_eq!(region.write_at(SIZE, b"!").unwrap_err().kind(), past);
+        Ok(())
+    });
+    let region = region.unwrap();
+    assert_eq!(runs, 1);
+    for region in [region, open::<S>(&name)] {
+        assert_eq!(region.load_u64(0, Relaxed).unwrap(), 42);
+        assert_eq!(bytes_of(&region)[SIZE - 5..], *b"ended");
+        assert!(!region.metadata().unwrap().is_removed());
+    }
+}
+
+pub fn init_runs_before_the_name_is_visible_where_the_backend_promises_it<S: Sut>() {
+    let name = Fresh::<S>::new();
+    let visible = !S::backend().capabilities().atomic_init();
+    let options = CreateOptions::new(SIZE);
+    let region = S::backend().create_with(&name, &options, |region| -> Result<()> {
+        region.write_at(0, b"half")?;
+        assert_eq!(S::backend().exists(&name)?, visible);
+        let found = S::backend().open(&name, &OpenOptions::new().timeout(Duration::ZERO));
+        match found {
+            Ok(half) => {
+                assert!(visible);
+                assert_eq!((half.len(), &bytes_of(&half)[..4]), (SIZE, &b"half"[..]));
+            }
+            Err(error) => {
+                assert!(!visible);
+                assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+            }
+        }
+        let mut second = role::<S>("says_whether_it_exists").arg(name.as_str()).start();
+        assert_eq!(second.hear(), visible.to_string());
+        second.finish();
+        Ok(())
+    });
+    drop(region.unwrap());
+    assert!(S::backend().exists(&name).unwrap());
+}
+
+pub fn says_whether_it_exists<S: Sut>(arguments: &[String]) {
+    let name = RegionName::new(&arguments[0]).unwrap();
+    say(&S::backend().exists(&name).unwrap().to_string());
+}
+
+pub fn an_init_that_fails_or_panics_leaves_nothing<S: Sut>() {
+    for removal in [Removal::Explicit, Removal::OnDrop] {
+        let name = Fresh::<S>::new();
+        let options = CreateOptions::new(SIZE).removal(removal);
+        let failed = S::backend().create_with(&name, &options, |region| {
+            region.fill_at(0, SIZE, 0xa5)?;
+            Err::<(), Box<dyn std::error::Error>>("changed my mind".into())
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "changed my mind");
+        assert!(!S::backend().exists(&name).unwrap());
+        assert_eq!(S::native_stat(&name).flatten(), None);
+
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            S::backend().create_with(&name, &options, |region| -> Result<()> {
+                region.fill_at(0, SIZE, 0xa5)?;
+                // Not by `panic!`, which would print.
+                std::panic::resume_unwind(Box::new("out of luck"))
+            })
+        }));
+        let payload = panicked.map(|result| result.map(drop)).unwrap_err();
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"out of luck"));
+        assert!(!S::backend().exists(&name).unwrap());
+        assert_eq!(S::native_stat(&name).flatten(), None);
+        assert_eq!(bytes_of(&create::<S>(&name, SIZE)), vec![0; SIZE]);
+    }
+}
+
+pub fn a_name_that_is_taken_while_init_runs_stays_with_who_took_it<S: Sut>() {
+    let name = Fresh::<S>::new();
+    let early = S::backend().capabilities().atomic_init();
+    let options = CreateOptions::new(SIZE).removal(Removal::OnDrop);
+    let outer = S::backend().create_with(&name, &options, |region| -> Result<()> {
+        region.write_at(0, b"outer")?;
+        let inner = S::backend().create_new(&name, &CreateOptions::new(100));
+        match inner {
+            Ok(inner) => inner.write_at(0, b"inner")?,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+                assert!(!early);
+                return Ok(());
+            }
+        }
+        assert!(early);
+        Ok(())
+    });
+    if early {
+        let error = outer.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+        let inner = open::<S>(&name);
+        assert_eq!((inner.len(), &bytes_of(&inner)[..5]), (100, &b"inner"[..]));
+    } else {
+        assert_eq!(bytes_of(&outer.unwrap())[..5], *b"outer");
+    }
+}
+
+pub fn a_publication_that_fails_after_init_is_an_error_and_no_second_try<S: Sut>() {
+    match S::small_store(1 << 20) {
+        Some(store) if is_root() => {
+            role::<S>("loses_the_store_while_init_runs").confined(store).run();
+        }
+        Some(_) => skip::<S>("a private store takes root"),
+        None => skip::<S>("there is no private store"),
+    }
+}
+
+pub fn loses_the_store_while_init_runs<S: Sut>(_: &[String]) {
+    if !S::backend().capabilities().atomic_init() {
+        return skip::<S>("the name is there before init runs");
+    }
+    let name = Fresh::<S>::new();
+    let mut replaced = false;
+    let result = S::backend().create_with(&name, &CreateOptions::new(SIZE), |_| -> Result<()> {
+        replaced = S::replace_store().transpose().unwrap().is_some();
+        Ok(())
+    });
+    if !replaced {
+        return skip::<S>("the store cannot be replaced");
+    }
+    // EXDEV, which no clause foresees.
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unexpected, "{error}");
+    assert!(!S::backend().exists(&name).unwrap());
+    assert_eq!(S::native_stat(&name).flatten(), None);
+    assert_eq!(S::backend().list().unwrap(), []);
+    // A name that is not there yet is no reason to give up.
+    create::<S>(&name, SIZE);
+}
+
+/// The checks of this file and of its neighbours, where an object is seen before it has its size.
+pub fn all_that_holds_of_creation_holds_where_objects_cannot_be_published_whole<S: Sut>() {
+    match S::without_atomic_init() {
+        Some(place) => role::<S>("creates_in_the_open").confined(place).run(),
+        None => skip::<S>("it is so everywhere, or nowhere"),
+    }
+}
+
+pub fn creates_in_the_open<S: Sut>(_: &[String]) {
+    assert!(!S::backend().capabilities().atomic_init());
+    for check in [
+        racing_openers_never_see_a_region_that_is_not_complete::<S>,
+        init_gets_the_region_itself_full_of_zeros::<S>,
+        init_runs_before_the_name_is_visible_where_the_backend_promises_it::<S>,
+        an_init_that_fails_or_panics_leaves_nothing::<S>,
+        a_name_that_is_taken_while_init_runs_stays_with_who_took_it::<S>,
+        crate::create::create_new_twice_fails_with_already_exists::<S>,
+        crate::create::a_taken_name_is_told_before_a_lack_of_space::<S>,
+        crate::create::a_taken_name_is_told_to_those_who_may_not_open_it::<S>,
+        crate::create::a_name_taken_by_something_foreign_is_already_exists::<S>,
+        crate::create::a_new_region_reads_as_zeros::<S>,
+        crate::create::the_length_is_exactly_what_was_asked::<S>,
+        crate::create::the_asked_mode_is_the_resulting_mode_whatever_the_umask::<S>,
+        crate::create::a_failed_creation_leaves_nothing::<S>,
+        crate::open_or_create::open_or_create_says_whether_it_created::<S>,
+        crate::open_or_create::of_racing_creators_exactly_one_creates_each_object_and_no_write_is_lost::<S>,
+        crate::open_or_create::racing_creators_meet_in_a_store_that_holds_one_such_object_and_not_two::<S>,
+        crate::open_or_create::open_or_create_never_fails_though_another_removes_all_the_time::<S>,
+    ] {
+        check();
+    }
+}
