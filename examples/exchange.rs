@@ -16,9 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use shared_region::{
-    AnyBackend, Backend, CreateOptions, OpenOptions, RegionId, SharedRegion, SharedRegionExt,
-};
+use shared_region::{AnyBackend, Backend, CreateOptions, OpenOptions, RegionId, SharedRegion, SharedRegionExt};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -75,8 +73,7 @@ fn compare() -> Outcome<()> {
     for backend in backends {
         let (time, digest) = exchange(backend, &bytes)?;
         let rate = bytes.len() as f64 / time.as_secs_f64() / f64::from(1 << 20);
-        let verdict =
-            if digest[..] == expected[..] { "SHA-256 matches" } else { "SHA-256 DIFFERS" };
+        let verdict = if digest[..] == expected[..] { "SHA-256 matches" } else { "SHA-256 DIFFERS" };
         println!("{backend:<8} {:>12} {time:>10.1?} {rate:>6.0} MiB/s  {verdict}", bytes.len());
         if digest[..] != expected[..] {
             return Err(format!("{backend}: the second process read other bytes").into());
@@ -100,8 +97,7 @@ fn hand_over(region: &impl SharedRegion, bytes: &[u8]) -> Outcome<(Duration, [u8
     region.atomic_u64(LEN)?.store(bytes.len() as u64, Ordering::Release);
 
     let id = region.id().ok_or("a unique region has an identity")?;
-    let status =
-        Command::new(env::current_exe()?).env("EXCHANGE_REGION", id.to_string()).status()?;
+    let status = Command::new(env::current_exe()?).env("EXCHANGE_REGION", id.to_string()).status()?;
     if !status.success() {
         return Err(format!("the second process failed: {status}").into());
     }

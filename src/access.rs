@@ -1,8 +1,6 @@
 //! Reading and writing a region safely: [`SharedRegionExt`], [`SharedLayout`].
 
-use std::sync::atomic::{
-    AtomicI8, AtomicI16, AtomicI32, AtomicU8, AtomicU16, AtomicU32, Ordering, fence,
-};
+use std::sync::atomic::{AtomicI8, AtomicI16, AtomicI32, AtomicU8, AtomicU16, AtomicU32, Ordering, fence};
 #[cfg(target_has_atomic = "64")]
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
@@ -13,8 +11,8 @@ use crate::region::{Describe, SharedRegion};
 
 /// A type whose shared reference may point into memory that other processes write.
 ///
-/// Implemented for the atomic integers of a fixed width and arrays of them. Implement it for a `#[repr(C)]` struct of such fields to
-/// describe the layout of a region, and take a reference by [`SharedRegionExt::view`].
+/// Implemented for the atomic integers of a fixed width and arrays of them. Implement it for a `#[repr(C)]` struct of
+/// such fields to describe the layout of a region, and take a reference by [`SharedRegionExt::view`].
 ///
 /// # Safety
 ///
@@ -219,11 +217,7 @@ pub trait SharedRegionExt: SharedRegion {
     /// - [`ReadOnly`](ErrorKind::ReadOnly), [`OutOfBounds`](ErrorKind::OutOfBounds).
     #[cfg(feature = "zerocopy")]
     #[inline]
-    fn write_value<T: zerocopy::IntoBytes + zerocopy::Immutable>(
-        &self,
-        offset: usize,
-        value: &T,
-    ) -> Result<()> {
+    fn write_value<T: zerocopy::IntoBytes + zerocopy::Immutable>(&self, offset: usize, value: &T) -> Result<()> {
         self.write_at(offset, value.as_bytes())
     }
 
@@ -354,11 +348,7 @@ fn checked<T, R: SharedRegion + ?Sized>(
 
 /// Finds `count` aligned values of type `T` inside the region, to which references may be given away.
 #[inline]
-fn shareable<T: SharedLayout, R: SharedRegion + ?Sized>(
-    region: &R,
-    offset: usize,
-    count: usize,
-) -> Result<*const T> {
+fn shareable<T: SharedLayout, R: SharedRegion + ?Sized>(region: &R, offset: usize, count: usize) -> Result<*const T> {
     if region.access() == Access::ReadOnly {
         return Err(region
             .error(ErrorKind::ReadOnly, "borrow from")

@@ -135,6 +135,24 @@ pub trait Backend: Debug + Send + Sync {
     /// # Errors
     ///
     /// Those of `init`, and those of [`create_new`](Self::create_new) turned into them by `From`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// use shared_region::{AnyBackend, Backend, CreateOptions, Error, RegionName, SharedRegion, SharedRegionExt};
+    ///
+    /// let name = RegionName::new("/table")?;
+    /// # let name = RegionName::new(&format!("/table-{}", std::process::id()))?;
+    /// let region = AnyBackend::default().create_with(&name, &CreateOptions::new(4096), |region| {
+    ///     region.write_at(64, b"rows")?;
+    ///     region.atomic_u32(0)?.store(1, std::sync::atomic::Ordering::Release); // complete
+    ///     Ok::<(), Error>(())
+    /// })?;
+    /// region.remove()?;
+    /// # }
+    /// # Ok::<(), shared_region::Error>(())
+    /// ```
     fn create_with<E: From<Error>>(
         &self,
         name: &RegionName,
@@ -155,11 +173,7 @@ pub trait Backend: Debug + Send + Sync {
     /// - [`NoSpace`](ErrorKind::NoSpace): told after a second, and one more for each GiB asked, as the lack may be
     ///   another process at the same creation.
     /// - [`Busy`](ErrorKind::Busy): for as long, others created and removed the name each time in between.
-    fn open_or_create(
-        &self,
-        name: &RegionName,
-        options: &CreateOptions,
-    ) -> Result<(Self::Region, bool)> {
+    fn open_or_create(&self, name: &RegionName, options: &CreateOptions) -> Result<(Self::Region, bool)> {
         options.validate().map_err(|error| error.region(&RegionId::named(self.name(), *name)))?;
         let mut open = OpenOptions::new().min_size(options.get_size());
         if let Some(address) = options.get_fixed_address() {
@@ -329,11 +343,7 @@ pub trait Backend: Debug + Send + Sync {
 
 /// Refuses an identity of another backend.
 #[cfg(any(feature = "posix", feature = "sysv"))]
-pub(crate) fn wrong_backend(
-    id: &RegionId,
-    operation: &'static str,
-    backend: &'static str,
-) -> Error {
+pub(crate) fn wrong_backend(id: &RegionId, operation: &'static str, backend: &'static str) -> Error {
     id.foreign_to(backend).operation(operation)
 }
 
@@ -391,11 +401,7 @@ impl RegionId {
 }
 
 /// Finds the backend of an identity and calls it.
-fn dispatch<R>(
-    id: &RegionId,
-    operation: &'static str,
-    call: impl FnOnce(AnyBackend) -> Result<R>,
-) -> Result<R> {
+fn dispatch<R>(id: &RegionId, operation: &'static str, call: impl FnOnce(AnyBackend) -> Result<R>) -> Result<R> {
     match id.backend().parse() {
         Ok(backend) => call(backend),
         Err(error) => Err(Error::operation(error, operation).subject(format_args!("\"{id}\""))),

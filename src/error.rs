@@ -99,18 +99,18 @@ impl ErrorKind {
                 format!("{len} bytes at offset {offset} reach past the end: the region has {region_len} bytes").into()
             }
             Self::Misaligned => "the offset is not a multiple of the type's alignment: copy instead, or move it".into(),
-            Self::NotFound => "it does not exist: create it first, or give the open a timeout".into(),
+            Self::NotFound => "nothing has that name, key or id: create it first, or wait for it".into(),
             Self::AlreadyExists => "it exists already: open it, remove it, or choose another name".into(),
             Self::PermissionDenied => "permission denied: ask its owner, or run as another user".into(),
-            Self::ReadOnly => "it was opened read-only: open it without read_only to write".into(),
+            Self::ReadOnly => "it is mapped read-only: open it for writing, or adopt a writable descriptor".into(),
             Self::SizeMismatch { have, want } => {
                 format!("it has {have} bytes, and {want} are needed: remove or grow it, or ask for less").into()
             }
-            Self::NoSpace => "there is not enough memory: free some, or ask for less".into(),
+            Self::NoSpace => "there is not enough memory or address space: free some, or ask for less".into(),
             Self::LimitExceeded { limit, value } => {
                 format!("the limit {limit} is {value}: raise it, or ask for less").into()
             }
-            Self::NotReady => "its size is 0 still: its creator is at work, or died; wait longer or remove it".into(),
+            Self::NotReady => "its size is 0: its creator is at work, or died; wait longer, or remove it".into(),
             Self::Busy => "others kept it busy until the deadline: try again".into(),
             Self::NotSharedMemory => "what stands there is no shared memory: remove it by other means".into(),
             Self::AddressInUse => "another mapping is at that address: choose another or none".into(),
@@ -149,14 +149,7 @@ impl Error {
     /// Makes an error that tells its kind alone.
     #[cold]
     pub fn new(kind: ErrorKind) -> Self {
-        Self(Box::new(Inner {
-            kind,
-            operation: "use".into(),
-            backend: None,
-            subject: None,
-            reason: None,
-            errno: None,
-        }))
+        Self(Box::new(Inner { kind, operation: "use".into(), backend: None, subject: None, reason: None, errno: None }))
     }
 
     /// Says what was tried, as a verb: `create`, `open`.
@@ -227,31 +220,31 @@ impl Error {
     /// Backends translate first what only they know.
     pub fn from_io(error: &io::Error) -> Self {
         let errno = error.raw_os_error();
-        let this = match errno.map(Errno::from_raw) {
-            Some(Errno::ENOENT | Errno::EIDRM) => Self::new(ErrorKind::NotFound),
-            Some(Errno::EEXIST) => Self::new(ErrorKind::AlreadyExists),
-            Some(Errno::EACCES | Errno::EPERM) => Self::new(ErrorKind::PermissionDenied),
-            Some(errno @ Errno::EMFILE) => OPEN_FILES.exceeded(errno),
-            Some(errno @ Errno::EFBIG) if FILE_SIZE.value().is_some() => FILE_SIZE.exceeded(errno),
-            Some(Errno::EFBIG) => Self::new(ErrorKind::NoSpace)
-                .reason("that is more than the file system gives one file: ask for less"),
-            Some(errno @ Errno::EAGAIN) => LOCKED_MEMORY.exceeded(errno),
-            Some(errno @ Errno::ENOMEM) if ADDRESS_SPACE.value().is_some() => {
-                ADDRESS_SPACE.exceeded(errno)
-            }
-            Some(Errno::ENFILE) => Self::new(ErrorKind::NoSpace)
-                .reason("the system has no file handle left: raise fs.file-max, or close some"),
-            Some(Errno::ENOMEM | Errno::ENOSPC) => Self::new(ErrorKind::NoSpace),
-            Some(Errno::ENOSYS) => Self::new(ErrorKind::BackendUnavailable)
-                .reason("this kernel or sandbox lacks the system call"),
-            Some(Errno::EROFS) => Self::new(ErrorKind::BackendUnavailable)
-                .reason("the store is mounted read-only: remount it writable"),
-            Some(other) => Self::new(ErrorKind::Unexpected).reason(other.desc()),
-            None if error.kind() == io::ErrorKind::Unsupported => {
-                Self::new(ErrorKind::Unsupported).reason(error.to_string())
-            }
-            None => Self::new(ErrorKind::Unexpected).reason(error.to_string()),
-        };
+        let this =
+            match errno.map(Errno::from_raw) {
+                Some(Errno::ENOENT | Errno::EIDRM) => Self::new(ErrorKind::NotFound),
+                Some(Errno::EEXIST) => Self::new(ErrorKind::AlreadyExists),
+                Some(Errno::EACCES | Errno::EPERM) => Self::new(ErrorKind::PermissionDenied),
+                Some(errno @ Errno::EMFILE) => OPEN_FILES.exceeded(errno),
+                Some(errno @ Errno::EFBIG) if FILE_SIZE.value().is_some() => FILE_SIZE.exceeded(errno),
+                Some(Errno::EFBIG) => Self::new(ErrorKind::NoSpace)
+                    .reason("that is more than the file system gives one file: ask for less"),
+                Some(errno @ Errno::EAGAIN) => LOCKED_MEMORY.exceeded(errno),
+                Some(errno @ Errno::ENOMEM) if ADDRESS_SPACE.value().is_some() => ADDRESS_SPACE.exceeded(errno),
+                Some(Errno::ENFILE) => Self::new(ErrorKind::NoSpace)
+                    .reason("the system has no file handle left: raise fs.file-max, or close some"),
+                Some(Errno::ENOMEM | Errno::ENOSPC) => Self::new(ErrorKind::NoSpace),
+                Some(Errno::ENOSYS) => {
+                    Self::new(ErrorKind::BackendUnavailable).reason("this kernel or sandbox lacks the system call")
+                }
+                Some(Errno::EROFS) => Self::new(ErrorKind::BackendUnavailable)
+                    .reason("the store is mounted read-only: remount it writable"),
+                Some(other) => Self::new(ErrorKind::Unexpected).reason(other.desc()),
+                None if error.kind() == io::ErrorKind::Unsupported => {
+                    Self::new(ErrorKind::Unsupported).reason(error.to_string())
+                }
+                None => Self::new(ErrorKind::Unexpected).reason(error.to_string()),
+            };
         match errno {
             Some(errno) => this.errno(errno),
             None => this,
@@ -297,18 +290,15 @@ impl Error {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnly => io::ErrorKind::PermissionDenied,
             ErrorKind::NoSpace if errno == Some(Errno::ENOMEM) => io::ErrorKind::OutOfMemory,
             ErrorKind::NoSpace => io::ErrorKind::StorageFull,
-            ErrorKind::LimitExceeded { .. } if errno == Some(Errno::EFBIG) => {
-                io::ErrorKind::FileTooLarge
-            }
+            ErrorKind::LimitExceeded { .. } if errno == Some(Errno::EFBIG) => io::ErrorKind::FileTooLarge,
             ErrorKind::LimitExceeded { .. } => io::ErrorKind::QuotaExceeded,
             ErrorKind::NotReady | ErrorKind::Busy => io::ErrorKind::TimedOut,
             ErrorKind::NotSharedMemory => io::ErrorKind::InvalidData,
             ErrorKind::AddressInUse => io::ErrorKind::AddrInUse,
             ErrorKind::Unsupported | ErrorKind::BackendUnavailable => io::ErrorKind::Unsupported,
-            ErrorKind::Unexpected => self
-                .0
-                .errno
-                .map_or(io::ErrorKind::Other, |errno| io::Error::from_raw_os_error(errno).kind()),
+            ErrorKind::Unexpected => {
+                self.0.errno.map_or(io::ErrorKind::Other, |errno| io::Error::from_raw_os_error(errno).kind())
+            }
         }
     }
 }

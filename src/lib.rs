@@ -41,7 +41,7 @@
 //!
 //! A region outlives its handles and processes until somebody removes it: [`SharedRegion::remove`],
 //! [`Backend::remove`], or [`Removal::OnDrop`]. Three things outside of the program remove regions too: systemd's
-//! `RemoveIPC=` when a user's last session ends, `kernel.shm_rmid_forced=1` (System V, once nobody is attached), and a
+//! `RemoveIPC=` when a user has logged out, `kernel.shm_rmid_forced=1` (System V, once nobody is attached), and a
 //! reboot. Mappings that exist go on working.
 //!
 //! # Features

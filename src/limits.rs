@@ -12,10 +12,8 @@ pub(crate) struct Limit {
     resource: Option<Resource>,
 }
 
-pub(crate) const OPEN_FILES: Limit =
-    Limit { name: "RLIMIT_NOFILE", resource: Some(Resource::RLIMIT_NOFILE) };
-pub(crate) const FILE_SIZE: Limit =
-    Limit { name: "RLIMIT_FSIZE", resource: Some(Resource::RLIMIT_FSIZE) };
+pub(crate) const OPEN_FILES: Limit = Limit { name: "RLIMIT_NOFILE", resource: Some(Resource::RLIMIT_NOFILE) };
+pub(crate) const FILE_SIZE: Limit = Limit { name: "RLIMIT_FSIZE", resource: Some(Resource::RLIMIT_FSIZE) };
 pub(crate) const ADDRESS_SPACE: Limit = Limit { name: "RLIMIT_AS", resource: AS };
 pub(crate) const LOCKED_MEMORY: Limit = Limit { name: "RLIMIT_MEMLOCK", resource: MEMLOCK };
 
@@ -31,8 +29,7 @@ impl Limit {
 
     /// Says that a call hit this limit.
     pub(crate) fn exceeded(self, errno: Errno) -> Error {
-        let kind =
-            ErrorKind::LimitExceeded { limit: self.name, value: self.value().unwrap_or(u64::MAX) };
+        let kind = ErrorKind::LimitExceeded { limit: self.name, value: self.value().unwrap_or(u64::MAX) };
         Error::new(kind).errno(errno as i32)
     }
 }

@@ -121,8 +121,7 @@ pub(crate) fn lock(start: *const u8, len: usize) -> Result<()> {
 /// Lets the pages of a mapping go again.
 pub(crate) fn unlock(start: *const u8, len: usize) -> Result<()> {
     // SAFETY: as for `lock`.
-    retry(|| unsafe { mman::munlock(start_of(start), len) })
-        .map_err(|errno| Error::from_io(&errno.into()))
+    retry(|| unsafe { mman::munlock(start_of(start), len) }).map_err(|errno| Error::from_io(&errno.into()))
 }
 
 fn start_of(start: *const u8) -> NonNull<std::ffi::c_void> {

@@ -151,9 +151,8 @@ impl Metadata {
 /// States what is known about a file. For backends whose regions are files.
 impl From<&fs::Metadata> for Metadata {
     fn from(file: &fs::Metadata) -> Self {
-        let time = |seconds: i64, nanos: i64| {
-            SystemTime::UNIX_EPOCH + Duration::new(seconds.max(0) as u64, nanos as u32)
-        };
+        let time =
+            |seconds: i64, nanos: i64| SystemTime::UNIX_EPOCH + Duration::new(seconds.max(0) as u64, nanos as u32);
         Self::new(file.size(), file.mode(), file.uid(), file.gid())
             .with_removed(file.nlink() == 0)
             .with_allocated(file.blocks().saturating_mul(512))

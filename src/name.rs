@@ -70,9 +70,7 @@ impl RegionName {
             return broken("`.` and `..` are directories: choose another name");
         }
         if bare.starts_with("sem.") {
-            return broken(
-                "names that start with `sem.` are semaphores in glibc: choose another prefix",
-            );
+            return broken("names that start with `sem.` are semaphores in glibc: choose another prefix");
         }
         if bare.contains('/') {
             return broken("a slash may stand at the start only: replace the others");
@@ -313,9 +311,9 @@ impl RegionId {
 
     /// Refuses an identity of another backend.
     pub(crate) fn foreign_to(&self, backend: &'static str) -> Error {
-        Error::new(ErrorKind::InvalidName).backend(backend).subject(format_args!("\"{self}\"")).reason(
-            format!("that identity belongs to another backend than {backend}: parse it and call RegionId::open"),
-        )
+        Error::new(ErrorKind::InvalidName).backend(backend).subject(format_args!("\"{self}\"")).reason(format!(
+            "that identity belongs to another backend than {backend}: parse it and call RegionId::open"
+        ))
     }
 
     /// Writes what stands behind the backend's colon.
@@ -327,11 +325,7 @@ impl RegionId {
             Self::Posix(name) => {
                 f.write_char('/')?;
                 name.0.as_bytes()[1..].iter().try_for_each(|&byte| {
-                    if is_portable(byte) {
-                        f.write_char(byte.into())
-                    } else {
-                        write!(f, "%{byte:02X}")
-                    }
+                    if is_portable(byte) { f.write_char(byte.into()) } else { write!(f, "%{byte:02X}") }
                 })
             }
         }
@@ -365,9 +359,7 @@ impl FromStr for RegionId {
                 .reason(rule.to_owned()))
         };
         let Some((backend, local)) = text.split_once(':') else {
-            return broken(
-                "no backend stands before a colon: write posix:/NAME, sysv:/NAME, sysv:0xKEY or sysv:#ID",
-            );
+            return broken("no backend stands before a colon: write posix:/NAME, sysv:/NAME, sysv:0xKEY or sysv:#ID");
         };
         if backend.is_empty() || !backend.bytes().all(is_portable) {
             return broken("what stands before the colon is no backend's name");
@@ -375,23 +367,17 @@ impl FromStr for RegionId {
         if let Some(digits) = local.strip_prefix("0x").filter(|_| backend == "sysv") {
             return match u32::from_str_radix(digits, 16) {
                 Ok(key) if key != 0 && !digits.starts_with('+') => Ok(Self::Key(key as i32)),
-                _ => broken(
-                    "a key is a hexadecimal number of 32 bits and not 0 (IPC_PRIVATE names nothing)",
-                ),
+                _ => broken("a key is a hexadecimal number of 32 bits and not 0 (IPC_PRIVATE names nothing)"),
             };
         }
         if let Some(digits) = local.strip_prefix('#').filter(|_| backend == "sysv") {
             return match digits.parse::<i32>() {
-                Ok(id) if digits.bytes().all(|digit| digit.is_ascii_digit()) => {
-                    Ok(Self::Segment(id))
-                }
+                Ok(id) if digits.bytes().all(|digit| digit.is_ascii_digit()) => Ok(Self::Segment(id)),
                 _ => broken("a segment id is a decimal number from 0 to 2147483647"),
             };
         }
         let Some(escaped) = local.strip_prefix('/') else {
-            return broken(
-                "a name starts with a slash: write posix:/NAME, sysv:/NAME, sysv:0xKEY or sysv:#ID",
-            );
+            return broken("a name starts with a slash: write posix:/NAME, sysv:/NAME, sysv:0xKEY or sysv:#ID");
         };
         let Some(bytes) = unescape(escaped) else {
             return broken("a % is followed by two hexadecimal digits");

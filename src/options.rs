@@ -153,14 +153,9 @@ impl CreateOptions {
     /// - [`InvalidOptions`](ErrorKind::InvalidOptions): the mode is over 0777 or lacks 0600; the address is 0.
     pub fn validate(&self) -> Result<()> {
         validate_size(self.size).map_err(|error| error.operation("create"))?;
-        let invalid = |reason: String| {
-            Err(Error::new(ErrorKind::InvalidOptions).operation("create").reason(reason))
-        };
+        let invalid = |reason: String| Err(Error::new(ErrorKind::InvalidOptions).operation("create").reason(reason));
         if self.mode & !0o777 != 0 {
-            return invalid(format!(
-                "mode {:#o} has bits beyond 0o777: permission bits only",
-                self.mode
-            ));
+            return invalid(format!("mode {:#o} has bits beyond 0o777: permission bits only", self.mode));
         }
         if self.mode & 0o600 != 0o600 {
             return invalid(format!(
@@ -195,8 +190,7 @@ impl CreateOptions {
             let start = region.as_mut_ptr()?;
             // SAFETY: the trait promises `len` bytes from its start on, writable as `as_mut_ptr` checked, which no
             // reference but to atomics covers.
-            unsafe { memory::prefault(start, region.len()) }
-                .map_err(|error| region.describe(error, "create"))?;
+            unsafe { memory::prefault(start, region.len()) }.map_err(|error| region.describe(error, "create"))?;
         }
         if self.lock_memory {
             region.lock_memory().map_err(|error| error.operation("create"))?;
@@ -219,9 +213,8 @@ pub(crate) fn validate_size(size: usize) -> Result<()> {
 
 fn validate_address(address: Option<usize>) -> Result<()> {
     match address {
-        Some(0) => Err(Error::new(ErrorKind::InvalidOptions).reason(
-            "address 0 cannot be asked for: leave fixed_address out to let the system choose",
-        )),
+        Some(0) => Err(Error::new(ErrorKind::InvalidOptions)
+            .reason("address 0 cannot be asked for: leave fixed_address out to let the system choose")),
         _ => Ok(()),
     }
 }
@@ -261,13 +254,7 @@ impl OpenOptions {
 
     /// Opens for reading and writing, whatever the size and the owner, without waiting for a missing name.
     pub const fn new() -> Self {
-        Self {
-            read_only: false,
-            min_size: 0,
-            timeout: None,
-            expect_owner: None,
-            fixed_address: None,
-        }
+        Self { read_only: false, min_size: 0, timeout: None, expect_owner: None, fixed_address: None }
     }
 
     /// Opens for reading alone, for which read permission is enough.
@@ -371,8 +358,7 @@ impl OpenOptions {
         }
         validate_size(len).map_err(|error| error.operation("open"))?;
         if len < self.min_size {
-            return Err(Error::new(ErrorKind::SizeMismatch { have: len, want: self.min_size })
-                .operation("open"));
+            return Err(Error::new(ErrorKind::SizeMismatch { have: len, want: self.min_size }).operation("open"));
         }
         Ok(len)
     }

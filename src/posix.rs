@@ -99,9 +99,7 @@ impl Backend for Posix {
                 let sized = object.set_len(1).and_then(|()| object.map(1, MapAccess::ReadWrite));
                 sized.map(drop).map_err(|error| Error::from_io(&error))
             }
-            Err(error) if create::no_unlinked_files(&error) => {
-                self.create_unique("probe-", &options).map(drop)
-            }
+            Err(error) if create::no_unlinked_files(&error) => self.create_unique("probe-", &options).map(drop),
             Err(error) => Err(failure::of_store(&error)),
         }
         .map_err(|error| error.operation("use").backend(NAME))
@@ -133,21 +131,14 @@ impl Backend for Posix {
         let subject = Subject::new(&id, "look for");
         let found = match look(&subject) {
             Ok(Some(_)) => return Ok(true),
-            Ok(None) => leaf::OpenOptions::new()
-                .open(native(&id))
-                .map(drop)
-                .map_err(|error| subject.failed(&error)),
+            Ok(None) => leaf::OpenOptions::new().open(native(&id)).map(drop).map_err(|error| subject.failed(&error)),
             Err(error) => Err(error),
         };
         match found {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             // Where looking means opening, who may not open it knows that it is there. Linux needs no permission on it.
-            Err(error)
-                if error.kind() == ErrorKind::PermissionDenied && !cfg!(target_os = "linux") =>
-            {
-                Ok(true)
-            }
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && !cfg!(target_os = "linux") => Ok(true),
             Err(error) => Err(error),
         }
     }
@@ -163,16 +154,12 @@ impl Backend for Posix {
         let subject = Subject::new(&id, "remove if unused");
         let unknown = |why: String| Err(subject.error(ErrorKind::Unsupported).reason(why));
         let Some(stat) = look(&subject)? else {
-            return unknown(
-                "this system does not tell who holds an object: remove it if you know".into(),
-            );
+            return unknown("this system does not tell who holds an object: remove it if you know".into());
         };
         let holders = match leaf::holders(stat.device(), stat.inode()) {
             Ok(holders) => holders,
             Err(error) => {
-                return unknown(format!(
-                    "/proc cannot be read, so nobody knows who holds it: {error}"
-                ));
+                return unknown(format!("/proc cannot be read, so nobody knows who holds it: {error}"));
             }
         };
         if !holders.pids().is_empty() {
@@ -187,9 +174,7 @@ impl Backend for Posix {
         match look(&subject)? {
             Some(now) if (now.device(), now.inode()) == (stat.device(), stat.inode()) => {}
             _ => {
-                return Err(subject
-                    .error(ErrorKind::NotFound)
-                    .reason("the name means another object by now"));
+                return Err(subject.error(ErrorKind::NotFound).reason("the name means another object by now"));
             }
         }
         leaf::unlink(native(&id)).map_err(|error| subject.failed(&error))?;
@@ -197,8 +182,7 @@ impl Backend for Posix {
     }
 
     fn list(&self) -> Result<Vec<ListEntry>> {
-        let listed = leaf::list()
-            .map_err(|error| failure::of_store(&error).operation("list").backend(NAME))?;
+        let listed = leaf::list().map_err(|error| failure::of_store(&error).operation("list").backend(NAME))?;
         listed
             .into_iter()
             .map(|(name, stat)| Ok(ListEntry::new(PosixName::new(name)?.into(), metadata(&stat))))

@@ -110,6 +110,8 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     ///
     /// - **POSIX**: `fchown`. An owner may choose among their own groups; giving it to another user takes privilege.
     /// - **System V**: `shmctl(IPC_SET)`. Owner and creator may give it to anybody; the creator stays who they are.
+    ///   `IPC_SET` sets owner and mode at once, so what does not change is read first: of two such calls at the same
+    ///   time, one can undo the other.
     fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()>;
 
     /// Removes the object: nobody can open it any more, mappings that exist go on working, and the memory is freed
@@ -179,9 +181,7 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     /// - **POSIX** elsewhere, **System V**: `Unsupported`.
     fn grow(&mut self, len: usize) -> Result<()> {
         let _ = len;
-        Err(self
-            .error(ErrorKind::Unsupported, "grow")
-            .reason("its size is fixed: create a larger region and copy"))
+        Err(self.error(ErrorKind::Unsupported, "grow").reason("its size is fixed: create a larger region and copy"))
     }
 
     /// Adapts the mapping to the object's present size.
@@ -219,8 +219,7 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     /// [mlock(2)](https://man7.org/linux/man-pages/man2/mlock.2.html)
     #[doc(alias = "mlock")]
     fn lock_memory(&self) -> Result<()> {
-        memory::lock(self.as_ptr(), self.len())
-            .map_err(|error| self.describe(error, "lock in memory"))
+        memory::lock(self.as_ptr(), self.len()).map_err(|error| self.describe(error, "lock in memory"))
     }
 
     /// Undoes [`lock_memory`](Self::lock_memory).
@@ -230,8 +229,7 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     /// None on a mapping that exists, as far as the manual pages tell.
     #[doc(alias = "munlock")]
     fn unlock_memory(&self) -> Result<()> {
-        memory::unlock(self.as_ptr(), self.len())
-            .map_err(|error| self.describe(error, "unlock in memory"))
+        memory::unlock(self.as_ptr(), self.len()).map_err(|error| self.describe(error, "unlock in memory"))
     }
 
     /// Lends the descriptor, to pass it on over a socket or to a child.
@@ -240,9 +238,9 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     ///
     /// - [`Unsupported`](ErrorKind::Unsupported): the backend lacks [`file_descriptor`](Capabilities::file_descriptor).
     fn descriptor(&self) -> Result<BorrowedFd<'_>> {
-        Err(self.error(ErrorKind::Unsupported, "lend the descriptor of").reason(
-            "it has none: pass its id on, or use a backend with the capability file_descriptor",
-        ))
+        Err(self
+            .error(ErrorKind::Unsupported, "lend the descriptor of")
+            .reason("it has none: pass its id on, or use a backend with the capability file_descriptor"))
     }
 }
 
@@ -271,12 +269,7 @@ pub(crate) trait Describe: SharedRegion {
 
     /// Refuses the id that no user has: chown(2) takes it for "unchanged", shmctl(2) for an error.
     #[cfg(any(feature = "posix", feature = "sysv"))]
-    fn check_owner(
-        &self,
-        uid: Option<u32>,
-        gid: Option<u32>,
-        operation: &'static str,
-    ) -> Result<()> {
+    fn check_owner(&self, uid: Option<u32>, gid: Option<u32>, operation: &'static str) -> Result<()> {
         if uid != Some(u32::MAX) && gid != Some(u32::MAX) {
             return Ok(());
         }

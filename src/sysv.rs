@@ -38,8 +38,7 @@ fn find(id: &RegionId) -> Result<Segment> {
     let found = match id {
         RegionId::Named { name, .. } => Segment::open(name.key()),
         RegionId::Key(leaf::IPC_PRIVATE) => {
-            return Err(Error::new(ErrorKind::InvalidName)
-                .reason("key 0 is IPC_PRIVATE and names no segment"));
+            return Err(Error::new(ErrorKind::InvalidName).reason("key 0 is IPC_PRIVATE and names no segment"));
         }
         RegionId::Key(key) => Segment::open(*key),
         RegionId::Segment(id) => Ok(Segment::from_id(*id)),
@@ -123,9 +122,7 @@ impl Backend for Sysv {
     }
 
     fn remove_id(&self, id: &RegionId) -> Result<()> {
-        find(own(id, "remove")?)
-            .and_then(region::remove)
-            .map_err(|error| error.operation("remove").region(id))
+        find(own(id, "remove")?).and_then(region::remove).map_err(|error| error.operation("remove").region(id))
     }
 
     fn remove_if_unused(&self, name: &RegionName) -> Result<bool> {
@@ -142,8 +139,7 @@ impl Backend for Sysv {
     }
 
     fn list(&self) -> Result<Vec<ListEntry>> {
-        let segments =
-            leaf::segments().map_err(|error| failed(&error).operation("list").backend(NAME))?;
+        let segments = leaf::segments().map_err(|error| failed(&error).operation("list").backend(NAME))?;
         let standing = segments.iter().filter(|stat| !stat.is_removed());
         Ok(standing
             .map(|stat| {

@@ -45,10 +45,8 @@ mod sysv {
     #[test]
     fn its_capabilities_are_those_of_the_table() {
         let linux = cfg!(target_os = "linux");
-        let table = Capabilities::new()
-            .with_attach_count(true)
-            .with_attach_after_remove(linux)
-            .with_fixed_address(linux);
+        let table =
+            Capabilities::new().with_attach_count(true).with_attach_after_remove(linux).with_fixed_address(linux);
         assert_eq!(Sysv.capabilities(), table);
         assert_eq!("sysv".parse::<AnyBackend>().unwrap().capabilities(), table);
     }
@@ -57,8 +55,7 @@ mod sysv {
     fn an_error_names_it_and_the_key_as_people_do() {
         let text = super::unknown_name(Sysv);
         let key = RegionName::new("native-nobody-has-this").unwrap().key() as u32;
-        let head =
-            format!("cannot open System V region \"/native-nobody-has-this\" (key {key:#x}): ");
+        let head = format!("cannot open System V region \"/native-nobody-has-this\" (key {key:#x}): ");
         assert!(text.starts_with(&head) && text.ends_with(" (ENOENT)"), "{text}");
     }
 

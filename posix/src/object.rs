@@ -311,9 +311,6 @@ impl TryFrom<OwnedFd> for Object {
 
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Object")
-            .field("fd", &self.as_raw_fd())
-            .field("writable", &self.writable)
-            .finish()
+        f.debug_struct("Object").field("fd", &self.as_raw_fd()).field("writable", &self.writable).finish()
     }
 }

@@ -12,7 +12,7 @@ use crate::sys;
 pub enum Sizing {
     /// The size grows, in steps, with what is reserved: for an object that nobody else can see yet.
     Extend,
-    /// The size stays, and [`Object::set_len`] moves it afterwards, at once: for an object in use.
+    /// The size stays, and is moved afterwards, at once: for an object in use.
     Keep,
 }
 
@@ -104,12 +104,13 @@ impl Object {
     /// assert_eq!(object.reserve(0, 5000, Sizing::Extend)?, Reserved::Yes);
     /// assert!(object.stat()?.len() == 5000 && object.stat()?.allocated() >= 5000);
     ///
-    /// // Growing an object that others use: reserve, clear the tail, then move the size at once.
+    /// // Growing an object that others use: reserve, clear the tail, then move the size at once. Not by `set_len`,
+    /// // which would shrink it if somebody who does not ask for the lock has made it larger meanwhile.
     /// if let Some(_lock) = object.lock_for_growth()? {
     ///     let len = object.stat()?.len(); // again, under the lock
     ///     let _ = object.reserve(len, 20_000 - len, Sizing::Keep)?;
     ///     object.clear_tail(len)?;
-    ///     object.set_len(20_000)?;
+    ///     let _ = object.reserve(20_000 - 1, 1, Sizing::Extend)?;
     /// }
     /// # }
     /// # Ok::<(), std::io::Error>(())

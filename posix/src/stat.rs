@@ -138,11 +138,8 @@ impl Stat {
 
 fn time(seconds: i64, nanoseconds: i64) -> SystemTime {
     let whole = Duration::from_secs(seconds.unsigned_abs());
-    let start = if seconds < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(whole)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(whole)
-    };
+    let start =
+        if seconds < 0 { SystemTime::UNIX_EPOCH.checked_sub(whole) } else { SystemTime::UNIX_EPOCH.checked_add(whole) };
     let fraction = Duration::from_nanos(nanoseconds.unsigned_abs());
     start.and_then(|start| start.checked_add(fraction)).unwrap_or(SystemTime::UNIX_EPOCH)
 }

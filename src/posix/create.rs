@@ -67,11 +67,7 @@ pub(super) fn create(id: &RegionId, options: &CreateOptions) -> Result<PosixRegi
 
 /// Makes, sizes, reserves and maps an object, without a name where the system can link it in later. `must_link`: find
 /// out before whether it can.
-fn prepare(
-    id: &RegionId,
-    options: &CreateOptions,
-    must_link: bool,
-) -> Result<(PosixRegion, Publication)> {
+fn prepare(id: &RegionId, options: &CreateOptions, must_link: bool) -> Result<(PosixRegion, Publication)> {
     let subject = Subject::new(id, "create");
     options.validate_unfixed().map_err(|error| subject.told(error))?;
     match leaf::kind(native(id)) {
@@ -86,8 +82,7 @@ fn prepare(
         Err(error) => return Err(subject.or_taken(subject.failed(&error))),
     };
     size(&object, options, Sizing::Extend, &subject).map_err(|error| subject.or_taken(error))?;
-    let region = mapped(Some(id.clone()), object, options, &subject)
-        .map_err(|error| subject.or_taken(error))?;
+    let region = mapped(Some(id.clone()), object, options, &subject).map_err(|error| subject.or_taken(error))?;
     Ok((region, Publication::Whole))
 }
 
@@ -114,9 +109,7 @@ fn publish(publication: Publication, id: &RegionId, object: &Object) -> Result<(
         Publication::Whole => object.link(native(id)).map_err(|error| {
             let subject = Subject::new(id, "create");
             if not_found(&error) || unsupported(&error) {
-                let told = subject
-                    .error(ErrorKind::Unsupported)
-                    .reason("the system links no file that has no name");
+                let told = subject.error(ErrorKind::Unsupported).reason("the system links no file that has no name");
                 match error.raw_os_error() {
                     Some(errno) => told.errno(errno),
                     None => told,
@@ -134,20 +127,13 @@ fn publish(publication: Publication, id: &RegionId, object: &Object) -> Result<(
 
 /// Gives a new object its size, and the memory that its options ask for. With [`Sizing::Keep`] nobody sees another size
 /// than 0 and the final one.
-fn size(
-    object: &Object,
-    options: &CreateOptions,
-    sizing: Sizing,
-    subject: &Subject<'_>,
-) -> Result<()> {
+fn size(object: &Object, options: &CreateOptions, sizing: Sizing, subject: &Subject<'_>) -> Result<()> {
     let len = options.get_size() as u64;
     let reserve = options.get_allocation() != Allocation::Lazy;
     // Where the file system cannot reserve, the metadata says so.
     let reserved = if reserve { object.reserve(0, len, sizing).map(|_| ()) } else { Ok(()) };
     reserved
-        .and_then(
-            |()| if reserve && sizing == Sizing::Extend { Ok(()) } else { object.set_len(len) },
-        )
+        .and_then(|()| if reserve && sizing == Sizing::Extend { Ok(()) } else { object.set_len(len) })
         .map_err(|error| subject.told(failure::no_room(&error, options.get_size(), object)))
 }
 
@@ -158,9 +144,7 @@ fn mapped(
     options: &CreateOptions,
     subject: &Subject<'_>,
 ) -> Result<PosixRegion> {
-    let mapping = object
-        .map(options.get_size(), MapAccess::ReadWrite)
-        .map_err(|error| subject.failed(&error))?;
+    let mapping = object.map(options.get_size(), MapAccess::ReadWrite).map_err(|error| subject.failed(&error))?;
     let mut region = PosixRegion { mapping, object, id, remover: None };
     options.settle(&region)?;
     if options.get_removal() == Removal::OnDrop && region.id.is_some() {
@@ -173,8 +157,7 @@ fn mapped(
 pub(super) fn no_unlinked_files(error: &io::Error) -> bool {
     use nix::errno::Errno::{EINVAL, EISDIR};
     // EOPNOTSUPP is `Unsupported` too.
-    unsupported(error)
-        || [EISDIR, EINVAL].iter().any(|&errno| error.raw_os_error() == Some(errno as i32))
+    unsupported(error) || [EISDIR, EINVAL].iter().any(|&errno| error.raw_os_error() == Some(errno as i32))
 }
 
 /// Makes an object that never has a name.
@@ -184,8 +167,7 @@ pub(super) fn unnamed(options: &CreateOptions) -> Result<PosixRegion> {
     let object = match Object::memfd(c"shared-region", options.get_mode()) {
         Ok(object) => Arc::new(object),
         Err(error) if unsupported(&error) => {
-            let mut region =
-                Posix.create_unique("unnamed-", &options.clone().removal(Removal::OnDrop))?;
+            let mut region = Posix.create_unique("unnamed-", &options.clone().removal(Removal::OnDrop))?;
             region.remove()?;
             (region.id, region.remover) = (None, None);
             return Ok(region);

@@ -46,10 +46,7 @@ impl<'a> Subject<'a> {
         let errno = error.raw_os_error().map(Errno::from_raw);
         // Only a missing entry is told by its errno: a foreign one has many, depending on its kind and mount.
         if self.id.is_some()
-            && !matches!(
-                errno,
-                None | Some(Errno::ENOENT | Errno::EEXIST | Errno::EMFILE | Errno::ENFILE)
-            )
+            && !matches!(errno, None | Some(Errno::ENOENT | Errno::EEXIST | Errno::EMFILE | Errno::ENFILE))
         {
             if let Ok((kind, _)) = leaf::kind(self.native()) {
                 if kind != EntryKind::SharedMemory {
@@ -58,9 +55,7 @@ impl<'a> Subject<'a> {
             }
         }
         self.told(match errno {
-            Some(Errno::ENODEV) => {
-                Error::new(ErrorKind::NotSharedMemory).errno(Errno::ENODEV as i32)
-            }
+            Some(Errno::ENODEV) => Error::new(ErrorKind::NotSharedMemory).errno(Errno::ENODEV as i32),
             _ => of_store(error),
         })
     }
@@ -152,9 +147,7 @@ pub(super) fn of_store(error: &io::Error) -> Error {
     let told = match errno.map(Errno::from_raw) {
         // Of a store that is there it says that the object is missing.
         Some(Errno::ENOENT) if !is_absent(leaf::store()) => return Error::from_io(error),
-        Some(Errno::ENOENT | Errno::ENOTDIR) => {
-            absent("there is no /dev/shm here: mount a tmpfs there")
-        }
+        Some(Errno::ENOENT | Errno::ENOTDIR) => absent("there is no /dev/shm here: mount a tmpfs there"),
         Some(Errno::EPERM) if leaf::store().is_err() || leaf::list().is_err() => {
             absent("a sandbox forbids the system calls")
         }
@@ -165,8 +158,7 @@ pub(super) fn of_store(error: &io::Error) -> Error {
                     store.inodes_total()
                 ))
             }
-            _ => Error::new(ErrorKind::NoSpace)
-                .reason("/dev/shm is full: remove objects, or enlarge it"),
+            _ => Error::new(ErrorKind::NoSpace).reason("/dev/shm is full: remove objects, or enlarge it"),
         },
         _ => return Error::from_io(error),
     };

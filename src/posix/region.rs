@@ -20,7 +20,7 @@ use crate::region::{Describe, SharedRegion};
 /// A region of POSIX shared memory.
 ///
 /// It owns a descriptor (close-on-exec), which it lends by [`AsFd`], and a mapping. A descriptor from elsewhere, such as
-/// a memfd that came over a socket, becomes a region by `TryFrom<OwnedFd>`; its close-on-exec flag stays as it was.
+/// a memfd that came over a socket, becomes a region by [`from_fd`](Self::from_fd) or `TryFrom<OwnedFd>`.
 ///
 /// # Examples
 ///
@@ -54,10 +54,8 @@ pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<PosixRegion> 
     options.validate_unfixed().map_err(|error| subject.told(error))?;
     let writable = options.get_access() == Access::ReadWrite;
     options.poll(|| {
-        let (object, stat) = leaf::OpenOptions::new()
-            .write(writable)
-            .open(native(id))
-            .map_err(|error| subject.failed(&error))?;
+        let (object, stat) =
+            leaf::OpenOptions::new().write(writable).open(native(id)).map_err(|error| subject.failed(&error))?;
         options.validate_owner(stat.uid()).map_err(|error| subject.told(error))?;
         let len = options.validate_size(stat.len()).map_err(|error| subject.told(error))?;
         let access = if writable { MapAccess::ReadWrite } else { MapAccess::ReadOnly };
@@ -117,10 +115,49 @@ impl PosixRegion {
         open(&name.clone().into(), options)
     }
 
+    /// Adopts a descriptor: maps the whole object, read-only where the descriptor or a seal allows no more.
+    ///
+    /// What is not shared memory by name can be adopted too: a memfd, a regular file. Nothing is waited for: a timeout
+    /// among the options has no effect. The descriptor's close-on-exec flag stays as it was.
+    ///
+    /// # Errors
+    ///
+    /// The descriptor is closed on error.
+    ///
+    /// - [`NotSharedMemory`](ErrorKind::NotSharedMemory): a pipe, socket, directory or device, which cannot be mapped.
+    /// - [`PermissionDenied`](ErrorKind::PermissionDenied): it is open for writing alone, or for neither (`O_PATH`), or
+    ///   [`expect_owner`](OpenOptions::expect_owner) refused its owner.
+    /// - [`NotReady`](ErrorKind::NotReady): its size is 0.
+    /// - [`SizeMismatch`](ErrorKind::SizeMismatch): it is smaller than [`min_size`](OpenOptions::min_size).
+    /// - [`InvalidSize`](ErrorKind::InvalidSize): its size is over `isize::MAX`.
+    /// - [`Unsupported`](ErrorKind::Unsupported): a fixed address is asked for.
+    pub fn from_fd(fd: OwnedFd, options: &OpenOptions) -> Result<Self> {
+        let subject = Subject::unnamed("adopt");
+        let told = |error: Error| subject.told(error);
+        options.validate_unfixed().map_err(told)?;
+        let object = Object::try_from(fd).map_err(|error| failure::not_adoptable(&error, &subject))?;
+        let stat = object.stat().map_err(|error| subject.failed(&error))?;
+        options.validate_owner(stat.uid()).map_err(told)?;
+        let len = options.validate_size(stat.len()).map_err(told)?;
+        let mapping = match options.get_access() {
+            Access::ReadWrite if object.is_writable() => {
+                match object.map(len, MapAccess::ReadWrite) {
+                    // fcntl(2): a seal against writing makes a writable mapping EPERM.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                        object.map(len, MapAccess::ReadOnly)
+                    }
+                    mapped => mapped,
+                }
+            }
+            _ => object.map(len, MapAccess::ReadOnly),
+        };
+        let mapping = mapping.map_err(|error| subject.failed(&error))?;
+        Ok(Self { mapping, object: Arc::new(object), id: None, remover: None })
+    }
+
     /// Maps `len` bytes in place of what is mapped now.
     fn remap(&mut self, len: usize, operation: &'static str) -> Result<()> {
-        let access =
-            if self.mapping.is_read_only() { MapAccess::ReadOnly } else { MapAccess::ReadWrite };
+        let access = if self.mapping.is_read_only() { MapAccess::ReadOnly } else { MapAccess::ReadWrite };
         let mapping = self.object.map(len, access);
         self.mapping = mapping.map_err(|error| self.failed(&error, operation))?;
         Ok(())
@@ -186,10 +223,8 @@ unsafe impl SharedRegion for PosixRegion {
     }
 
     fn try_clone(&self) -> Result<Self> {
-        let access =
-            if self.mapping.is_read_only() { MapAccess::ReadOnly } else { MapAccess::ReadWrite };
-        let mapping =
-            self.object.map(self.len(), access).map_err(|error| self.failed(&error, "clone"))?;
+        let access = if self.mapping.is_read_only() { MapAccess::ReadOnly } else { MapAccess::ReadWrite };
+        let mapping = self.object.map(self.len(), access).map_err(|error| self.failed(&error, "clone"))?;
         Ok(Self { mapping, object: Arc::clone(&self.object), id: self.id.clone(), remover: None })
     }
 
@@ -223,8 +258,7 @@ unsafe impl SharedRegion for PosixRegion {
             return self.refresh();
         }
         let reserved = self.object.reserve(have, want - have, Sizing::Keep);
-        let _: Reserved = reserved
-            .map_err(|error| self.describe(failure::no_room(&error, len, &self.object), GROW))?;
+        let _: Reserved = reserved.map_err(|error| self.describe(failure::no_room(&error, len, &self.object), GROW))?;
         let grown = self.object.clear_tail(have).and_then(|()| {
             let mapping = self.object.map(len, MapAccess::ReadWrite)?;
             // Not `ftruncate`, which would cut off what somebody without the lock has added meanwhile.
@@ -250,9 +284,7 @@ unsafe impl SharedRegion for PosixRegion {
         if size == self.len() as u64 {
             return Ok(());
         }
-        let len = OpenOptions::new()
-            .validate_size(size)
-            .map_err(|error| self.describe(error, REFRESH))?;
+        let len = OpenOptions::new().validate_size(size).map_err(|error| self.describe(error, REFRESH))?;
         self.remap(len, REFRESH)
     }
 
@@ -278,33 +310,15 @@ impl AsFd for PosixRegion {
     }
 }
 
-/// Adopts a descriptor: maps the whole object, read-only where the descriptor or a seal allows no more.
+/// Adopts a descriptor, as [`PosixRegion::from_fd`] does with default options.
 ///
 /// # Errors
 ///
-/// The descriptor is closed on error.
-///
-/// - [`NotSharedMemory`](ErrorKind::NotSharedMemory): a pipe, socket, directory or device, which cannot be mapped.
-/// - [`PermissionDenied`](ErrorKind::PermissionDenied): it is open for writing alone, or for neither (`O_PATH`).
-/// - [`NotReady`](ErrorKind::NotReady): its size is 0.
-/// - [`InvalidSize`](ErrorKind::InvalidSize): its size is over `isize::MAX`.
+/// Those of [`PosixRegion::from_fd`].
 impl TryFrom<OwnedFd> for PosixRegion {
     type Error = Error;
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
-        let subject = Subject::unnamed("adopt");
-        let object =
-            Object::try_from(fd).map_err(|error| failure::not_adoptable(&error, &subject))?;
-        let stat = object.stat().map_err(|error| subject.failed(&error))?;
-        let len =
-            OpenOptions::new().validate_size(stat.len()).map_err(|error| subject.told(error))?;
-        let access = if object.is_writable() { MapAccess::ReadWrite } else { MapAccess::ReadOnly };
-        let mapping = object.map(len, access).or_else(|error| match error.kind() {
-            // fcntl(2): a seal against writing makes a writable mapping EPERM.
-            io::ErrorKind::PermissionDenied => object.map(len, MapAccess::ReadOnly),
-            _ => Err(error),
-        });
-        let mapping = mapping.map_err(|error| subject.failed(&error))?;
-        Ok(Self { mapping, object: Arc::new(object), id: None, remover: None })
+        Self::from_fd(fd, &OpenOptions::new())
     }
 }

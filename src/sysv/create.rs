@@ -70,8 +70,7 @@ pub(super) fn create(id: Option<&RegionId>, options: &CreateOptions) -> Result<(
         Some(RegionId::Key(key)) if *key != leaf::IPC_PRIVATE => *key,
         Some(_) => {
             return Err(told(
-                Error::new(ErrorKind::InvalidName)
-                    .reason("a new segment is named by a key other than 0"),
+                Error::new(ErrorKind::InvalidName).reason("a new segment is named by a key other than 0"),
             ));
         }
         None => leaf::IPC_PRIVATE,

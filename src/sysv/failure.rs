@@ -15,9 +15,7 @@ fn errno(error: &io::Error) -> Option<Errno> {
 pub(super) fn failed(error: &io::Error) -> Error {
     match errno(error) {
         // shmctl(2): the id means nothing any more, or is on its way out.
-        Some(errno @ (Errno::EINVAL | Errno::EIDRM)) => {
-            Error::new(ErrorKind::NotFound).errno(errno as i32)
-        }
+        Some(errno @ (Errno::EINVAL | Errno::EIDRM)) => Error::new(ErrorKind::NotFound).errno(errno as i32),
         _ => Error::from_io(error),
     }
 }
@@ -32,9 +30,7 @@ pub(super) fn find_failed(error: &io::Error) -> Error {
 
 /// shmget(2), shmat(2): neither says EPERM but about huge pages, so something else does.
 fn forbidden() -> Error {
-    Error::new(ErrorKind::BackendUnavailable)
-        .reason("a sandbox forbids the system calls")
-        .errno(Errno::EPERM as i32)
+    Error::new(ErrorKind::BackendUnavailable).reason("a sandbox forbids the system calls").errno(Errno::EPERM as i32)
 }
 
 /// Translates the failure of `shmget` with `IPC_CREAT`.
@@ -92,10 +88,7 @@ fn address_refused(errno: Errno, segment: Segment, address: usize) -> Option<Err
         let why = "is beyond what a process can have: choose another, or none".to_owned();
         (ErrorKind::InvalidOptions, why)
     } else if address % page != 0 {
-        (
-            ErrorKind::InvalidOptions,
-            format!("is not a multiple of the page size ({page}): round it"),
-        )
+        (ErrorKind::InvalidOptions, format!("is not a multiple of the page size ({page}): round it"))
     } else {
         (ErrorKind::AddressInUse, "has another mapping: choose another, or none".to_owned())
     };

@@ -61,9 +61,7 @@ pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<SysvRegion> {
                 ))));
             }
         }
-        let attachment = segment
-            .attach(&attach)
-            .map_err(|error| told(attach_failed(&error, segment, address)))?;
+        let attachment = segment.attach(&attach).map_err(|error| told(attach_failed(&error, segment, address)))?;
         options.validate_size(attachment.len() as u64).map_err(told)?;
         Ok(SysvRegion { attachment, id: id.clone(), remover: None })
     })
@@ -75,10 +73,7 @@ pub(super) fn look(segment: Segment) -> io::Result<SegmentStat> {
         if error.raw_os_error() != Some(Errno::EACCES as i32) {
             return Err(error);
         }
-        leaf::segments()
-            .ok()
-            .and_then(|all| all.into_iter().find(|stat| stat.segment() == segment))
-            .ok_or(error)
+        leaf::segments().ok().and_then(|all| all.into_iter().find(|stat| stat.segment() == segment)).ok_or(error)
     })
 }
 
@@ -164,9 +159,7 @@ impl SysvRegion {
     pub fn ftok(path: impl AsRef<Path>, proj_id: i32) -> Result<i32> {
         let path = path.as_ref();
         leaf::ftok(path, proj_id).map_err(|error| {
-            let error = failed(&error)
-                .operation("make a key from the path")
-                .subject(format_args!("{path:?}"));
+            let error = failed(&error).operation("make a key from the path").subject(format_args!("{path:?}"));
             if error.kind() == ErrorKind::NotFound {
                 error.reason("there is no such file: create it first")
             } else {
@@ -199,13 +192,7 @@ impl SysvRegion {
     }
 
     /// Sets owner and mode, which one call does together.
-    fn set(
-        &self,
-        uid: Option<u32>,
-        gid: Option<u32>,
-        mode: Option<u32>,
-        operation: &'static str,
-    ) -> Result<()> {
+    fn set(&self, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>, operation: &'static str) -> Result<()> {
         let now = self.look(operation)?;
         let (uid, gid) = (uid.unwrap_or(now.uid()), gid.unwrap_or(now.gid()));
         self.attachment

@@ -45,13 +45,7 @@ impl GetOptions {
     /// Returns the options of `shmget(key, size, 0)`.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            create: false,
-            exclusive: false,
-            mode: 0,
-            no_reserve: false,
-            huge_pages: HugePages::No,
-        }
+        Self { create: false, exclusive: false, mode: 0, no_reserve: false, huge_pages: HugePages::No }
     }
 
     /// Creates the segment if the key has none yet.

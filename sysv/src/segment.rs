@@ -168,11 +168,7 @@ impl Segment {
     /// - [POSIX: `shmat`](https://pubs.opengroup.org/onlinepubs/9799919799/functions/shmat.html)
     /// - [Linux: shmat(2)](https://man7.org/linux/man-pages/man2/shmop.2.html)
     #[doc(alias = "shmat")]
-    pub unsafe fn attach_with_len(
-        self,
-        len: usize,
-        options: &AttachOptions,
-    ) -> io::Result<Attachment> {
+    pub unsafe fn attach_with_len(self, len: usize, options: &AttachOptions) -> io::Result<Attachment> {
         let mut attachment = Attachment::of_unknown_len(self, options)?;
         attachment.assume_len(len);
         Ok(attachment)

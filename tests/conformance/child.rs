@@ -26,12 +26,7 @@ pub const NOBODY: u32 = 65534;
 /// Says on the terminal, past the test runner's capture, that a check cannot run here.
 pub fn skip<S: Sut>(reason: &str) {
     let thread = std::thread::current();
-    let _ = writeln!(
-        io::stderr(),
-        "skipped: {} ({}): {reason}",
-        thread.name().unwrap_or("?"),
-        S::LABEL
-    );
+    let _ = writeln!(io::stderr(), "skipped: {} ({}): {reason}", thread.name().unwrap_or("?"), S::LABEL);
 }
 
 pub fn is_root() -> bool {
@@ -116,11 +111,7 @@ impl Second {
     pub fn hear(&mut self) -> String {
         loop {
             let mut line = String::new();
-            assert_ne!(
-                self.output.read_line(&mut line).unwrap(),
-                0,
-                "the second process ended in silence"
-            );
+            assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "the second process ended in silence");
             if let Some((_, said)) = line.split_once("@@") {
                 return said.trim_end().to_owned();
             }
@@ -265,24 +256,13 @@ pub fn private_tmpfs(directory: impl AsRef<OsStr>, options: &str) -> Confinement
 }
 
 /// The same for any kind of file system and with flags, such as `MS_NOEXEC`.
-pub fn private_mount(
-    kind: &str,
-    directory: impl AsRef<OsStr>,
-    flags: MsFlags,
-    options: &str,
-) -> Confinement {
+pub fn private_mount(kind: &str, directory: impl AsRef<OsStr>, flags: MsFlags, options: &str) -> Confinement {
     let kind = CString::new(kind).unwrap();
     let directory = CString::new(directory.as_ref().as_bytes()).unwrap();
     let options = CString::new(options).unwrap();
     Box::new(move || {
         unshare(CloneFlags::CLONE_NEWNS)?;
-        mount(
-            None::<&str>,
-            c"/",
-            None::<&str>,
-            MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-            None::<&str>,
-        )?;
+        mount(None::<&str>, c"/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
         let (kind, options) = (Some(kind.as_c_str()), Some(options.as_c_str()));
         Ok(mount(kind, directory.as_c_str(), kind, flags, options)?)
     })
@@ -294,11 +274,7 @@ pub fn private_ipc(limit: &str, value: u64) -> Confinement {
     let value = value.to_string();
     Box::new(move || {
         unshare(CloneFlags::CLONE_NEWIPC)?;
-        let file = nix::fcntl::open(
-            path.as_c_str(),
-            nix::fcntl::OFlag::O_WRONLY,
-            nix::sys::stat::Mode::empty(),
-        )?;
+        let file = nix::fcntl::open(path.as_c_str(), nix::fcntl::OFlag::O_WRONLY, nix::sys::stat::Mode::empty())?;
         nix::unistd::write(&file, value.as_bytes())?;
         Ok(())
     })

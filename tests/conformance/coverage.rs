@@ -46,9 +46,9 @@ fn every_check_that_the_table_names_exists() {
         for check in checks {
             let (module, name) = check.split_once("::").unwrap();
             let head = format!("fn {name}() {{");
-            let elsewhere = ELSEWHERE.iter().any(|(program, text)| {
-                *program == module && text.lines().any(|line| line.trim() == head)
-            });
+            let elsewhere = ELSEWHERE
+                .iter()
+                .any(|(program, text)| *program == module && text.lines().any(|line| line.trim() == head));
             assert!(CHECKS.contains(&check) || elsewhere, "{clause}: there is no {check}");
         }
     }

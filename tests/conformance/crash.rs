@@ -5,8 +5,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use shared_region::{
-    Backend, CreateOptions, Error, ErrorKind, ListEntry, OpenOptions, RegionId, RegionName,
-    Removal, SharedRegion, SharedRegionExt,
+    Backend, CreateOptions, Error, ErrorKind, ListEntry, OpenOptions, RegionId, RegionName, Removal, SharedRegion,
+    SharedRegionExt,
 };
 
 use crate::child::{Second, hear, role, say, skip};
@@ -175,11 +175,7 @@ pub fn remove_killed_at_any_call_leaves_the_whole_region_or_nothing<S: Sut>() {
 
 /// Has a second process do `operation`, and killed at the entry and after the exit of each system call in turn. Calls
 /// `look` after each, and sees that a peer goes on.
-fn at_every_call<S: Sut>(
-    operation: &str,
-    refusal: Option<Refusal>,
-    mut look: impl FnMut(&Scene<'_>),
-) {
+fn at_every_call<S: Sut>(operation: &str, refusal: Option<Refusal>, mut look: impl FnMut(&Scene<'_>)) {
     if !trace::works::<S>() {
         return;
     }
@@ -267,8 +263,7 @@ fn in_two_halves<R: SharedRegion>(region: &R) -> Result<(), Error> {
 
 pub fn a_region_stays_when_all_its_users_are_killed<S: Sut>() {
     let name = Fresh::<S>::new();
-    let mut users: Vec<Second> =
-        (0..3).map(|_| role::<S>("holds").arg(name.as_str()).start()).collect();
+    let mut users: Vec<Second> = (0..3).map(|_| role::<S>("holds").arg(name.as_str()).start()).collect();
     for user in &mut users {
         assert_eq!(user.hear(), "held");
     }

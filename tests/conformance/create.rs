@@ -3,8 +3,8 @@
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use shared_region::{
-    Allocation, Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionName, Result,
-    SharedRegion, SharedRegionExt,
+    Allocation, Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionName, Result, SharedRegion,
+    SharedRegionExt,
 };
 
 use crate::child::{NOBODY, is_root, role, skip};
@@ -218,10 +218,7 @@ pub fn safe_access_never_reaches_the_tail_of_the_last_page<S: Sut>() {
         }
         assert_eq!(refusal(region.atomic_u8(5000)), past(5000, 1));
         assert_eq!(refusal(region.atomic_u64(5000)), past(5000, 8));
-        assert_eq!(
-            refusal(region.load_u16(5000, std::sync::atomic::Ordering::Relaxed)),
-            past(5000, 2)
-        );
+        assert_eq!(refusal(region.load_u16(5000, std::sync::atomic::Ordering::Relaxed)), past(5000, 2));
         region.atomic_u64(4992).unwrap();
         region.write_at(4999, b"!").unwrap();
         region.write_at(5000, b"").unwrap();
@@ -285,9 +282,7 @@ pub fn asks_for_strange_modes<S: Sut>(_: &[String]) {
         let options = CreateOptions::new(SIZE).mode(mode);
         for kind in [
             refusal(S::backend().create_new(&name, &options)),
-            refusal(
-                S::backend().create_with(&name, &options, |_| Ok::<(), shared_region::Error>(())),
-            ),
+            refusal(S::backend().create_with(&name, &options, |_| Ok::<(), shared_region::Error>(()))),
             refusal(S::backend().open_or_create(&name, &options)),
             refusal(S::backend().create_unnamed(&options)),
             refusal(S::backend().create_unique("conf-", &options)),
@@ -357,8 +352,6 @@ pub fn fails_to_create<S: Sut>(arguments: &[String]) {
         assert!(!S::backend().exists(&name).unwrap());
         assert_eq!(S::native_stat(&name).flatten(), None);
         let leftover = |size: u64| size == options.get_size() as u64;
-        assert!(
-            !S::backend().list().unwrap().iter().any(|entry| leftover(entry.metadata().size()))
-        );
+        assert!(!S::backend().list().unwrap().iter().any(|entry| leftover(entry.metadata().size())));
     }
 }

@@ -5,10 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
-use shared_region::{
-    Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionName, SharedRegion,
-    SharedRegionExt,
-};
+use shared_region::{Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionName, SharedRegion, SharedRegionExt};
 
 use crate::child::{is_root, role, say, skip};
 use crate::sut::{Fresh, Sut, bytes_of, create, name_in, open};
@@ -37,8 +34,7 @@ pub fn a_region_can_do_what_its_backend_can<S: Sut>() {
 }
 
 pub fn two_names_with_one_key_are_one_object_unless_names_are_exact<S: Sut>() {
-    let [published, colliding] =
-        ["r-24c8de88", "r-baacd91c"].map(|name| RegionName::new(name).unwrap());
+    let [published, colliding] = ["r-24c8de88", "r-baacd91c"].map(|name| RegionName::new(name).unwrap());
     assert_eq!((published.key() as u32, colliding.key() as u32), (0xe5a5_a7ba, 0xe5a5_a7ba));
 
     let [one, other] = with_one_key::<S>();
@@ -287,10 +283,7 @@ pub fn looks_around<S: Sut>(arguments: &[String]) {
     }
     assert!(!backend.exists(&name).unwrap());
     let error = backend.open(&name, &OpenOptions::new()).unwrap_err();
-    assert_eq!(
-        (error.kind(), error.raw_os_error()),
-        (ErrorKind::NotFound, Some(Errno::ENOENT as i32))
-    );
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::NotFound, Some(Errno::ENOENT as i32)));
     assert_eq!(backend.list().unwrap(), []);
     create::<S>(&name, 1).write_at(0, b"x").unwrap();
     assert_eq!(backend.list().unwrap().len(), 1);

@@ -10,8 +10,7 @@ use nix::libc::c_int;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::unistd::Pid;
 use shared_region::{
-    Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionId, RegionName, SharedRegion,
-    SharedRegionExt,
+    Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionId, RegionName, SharedRegion, SharedRegionExt,
 };
 
 use crate::child::{NOBODY, hear, is_root, role, rounds, say, skip};
@@ -20,13 +19,7 @@ use crate::trace::{self, Fate};
 
 /// Checks all that an error tells: its cause, what was tried, on what, the errno if there was one; all in one line.
 #[track_caller]
-fn assert_told<S: Sut>(
-    error: &Error,
-    kind: ErrorKind,
-    operation: &str,
-    name: Option<&RegionName>,
-    errnos: &[Errno],
-) {
+fn assert_told<S: Sut>(error: &Error, kind: ErrorKind, operation: &str, name: Option<&RegionName>, errnos: &[Errno]) {
     let text = error.to_string();
     assert_eq!(error.kind(), kind, "{text}");
     assert_eq!(error.get_operation(), operation, "{text}");
@@ -119,10 +112,9 @@ pub fn what_is_no_shared_memory_is_told_alike_by_every_call<S: Sut>() {
             Some(_) => told(opened, "open"),
             None => assert_told::<S>(&opened, ErrorKind::NotSharedMemory, "open", Some(&name), &[]),
         }
-        for (error, operation) in [
-            (S::backend().exists(&name).unwrap_err(), "look for"),
-            (S::backend().remove(&name).unwrap_err(), "remove"),
-        ] {
+        for (error, operation) in
+            [(S::backend().exists(&name).unwrap_err(), "look for"), (S::backend().remove(&name).unwrap_err(), "remove")]
+        {
             assert_told::<S>(&error, ErrorKind::NotSharedMemory, operation, Some(&name), &[]);
         }
         assert!((planted.untouched)());

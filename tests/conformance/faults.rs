@@ -8,8 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use nix::errno::Errno;
 use nix::libc;
 use shared_region::{
-    Access, Backend, Capabilities, CreateOptions, Error, ErrorKind, ListEntry, Metadata,
-    OpenOptions, RegionId, RegionName, Result, SharedRegion, SharedRegionExt,
+    Access, Backend, Capabilities, CreateOptions, Error, ErrorKind, ListEntry, Metadata, OpenOptions, RegionId,
+    RegionName, Result, SharedRegion, SharedRegionExt,
 };
 
 use crate::child::{hear, is_root, role, say};
@@ -96,10 +96,7 @@ pub fn a_failing_call_of_remove_removes_the_region_or_leaves_it_as_it_was<S: Sut
 
 pub fn a_failing_call_of_list_is_an_error_and_never_a_shorter_list<S: Sut>() {
     each_call_fails::<S>("list", None);
-    each_call_fails::<S>(
-        "list",
-        Some(|call| call.path.starts_with("/proc/").then_some(Errno::EACCES)),
-    );
+    each_call_fails::<S>("list", Some(|call| call.path.starts_with("/proc/").then_some(Errno::EACCES)));
 }
 
 pub fn a_failing_call_of_probe_leaves_nothing<S: Sut>() {
@@ -272,9 +269,7 @@ fn round<S: Sut>(operation: &str, private: bool) -> bool {
             ("create_new", _) => backend.create_new(&name, &options).map(Done::Region),
             ("create_with", _) => backend.create_with(&name, &options, init).map(Done::Region),
             ("create_unnamed", _) => backend.create_unnamed(&options).map(Done::Region),
-            ("open_or_create", _) => {
-                backend.open_or_create(&name, &options).map(|(region, _)| Done::Region(region))
-            }
+            ("open_or_create", _) => backend.open_or_create(&name, &options).map(|(region, _)| Done::Region(region)),
             ("open", _) => backend.open(&name, &OpenOptions::new()).map(Done::Region),
             ("exists" | "exists not", _) => backend.exists(&name).map(Done::Bool),
             ("try_clone", Some(handle)) => handle.try_clone().map(Done::Region),
@@ -298,8 +293,7 @@ fn round<S: Sut>(operation: &str, private: bool) -> bool {
         Err(error) => told(error),
     };
     // What there was is as it was, unless it went well.
-    let stat =
-        S::native_stat(&name).map(|stat| stat.map(|NativeStat { size, mode, .. }| (size, mode)));
+    let stat = S::native_stat(&name).map(|stat| stat.map(|NativeStat { size, mode, .. }| (size, mode)));
     let expected = match (operation, &outcome) {
         ("remove" | "remove by handle", Ok(_)) | ("exists not", _) => None,
         ("create_new" | "create_with" | "open_or_create", Err(_)) => None,
@@ -318,10 +312,7 @@ fn round<S: Sut>(operation: &str, private: bool) -> bool {
         };
         assert_eq!(handle.len(), len, "{context}: {said}");
         let bytes = bytes_of(handle);
-        assert_eq!(
-            (&bytes[..SIZE], &bytes[SIZE..]),
-            (&[PATTERN; SIZE][..], &vec![0; len - SIZE][..])
-        );
+        assert_eq!((&bytes[..SIZE], &bytes[SIZE..]), (&[PATTERN; SIZE][..], &vec![0; len - SIZE][..]));
         if operation == "grow" && outcome.is_err() {
             assert_eq!(held(handle), held_before, "{context}: {said}");
         }
@@ -333,11 +324,7 @@ fn round<S: Sut>(operation: &str, private: bool) -> bool {
     }
     match outcome {
         Ok(Done::Region(region)) => {
-            let byte = if creates && operation != "create_with" || operation == "create_unnamed" {
-                0
-            } else {
-                PATTERN
-            };
+            let byte = if creates && operation != "create_with" || operation == "create_unnamed" { 0 } else { PATTERN };
             assert_eq!((bytes_of(&region), region.access()), (vec![byte; SIZE], Access::ReadWrite));
             assert_eq!(region.metadata().unwrap().mode(), MODE);
             assert_eq!(runs.get(), i32::from(operation == "create_with"));
@@ -400,13 +387,10 @@ impl Inventory {
             let id = entry.id().to_string();
             let ours = id.contains(&format!("-{pid}-"));
             let own = [RegionId::named(S::backend().name(), *name), RegionId::Key(name.key())];
-            !own.contains(entry.id())
-                && (private || ours || entry.metadata().creator_pid() == Some(pid))
+            !own.contains(entry.id()) && (private || ours || entry.metadata().creator_pid() == Some(pid))
         });
         Self {
-            descriptors: descriptors
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect(),
+            descriptors: descriptors.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect(),
             mappings: maps.lines().filter(shared).count(),
             ids: entries.iter().map(|entry| entry.id().to_string()).collect(),
         }

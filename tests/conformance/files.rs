@@ -17,8 +17,8 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::{Statvfs, statvfs};
 use nix::unistd::linkat;
 use shared_region::{
-    Access, Allocation, Backend, Capabilities, CreateOptions, Error, ErrorKind, ListEntry,
-    Metadata, OpenOptions, RegionId, RegionName, Removal, Result, SharedRegion,
+    Access, Allocation, Backend, Capabilities, CreateOptions, Error, ErrorKind, ListEntry, Metadata, OpenOptions,
+    RegionId, RegionName, Removal, Result, SharedRegion,
 };
 
 const NAME: &str = "files";
@@ -66,8 +66,7 @@ fn failed(error: io::Error) -> Error {
     let errno = error.raw_os_error();
     let everything = || fs::metadata(directory()).is_err_and(|why| why.raw_os_error() == errno);
     let full = |store: Statvfs| {
-        let [free, all] =
-            [store.blocks_available(), store.blocks()].map(|n| n * store.fragment_size());
+        let [free, all] = [store.blocks_available(), store.blocks()].map(|n| n * store.fragment_size());
         format!("is full ({free} free of {all}): remove some, or enlarge it")
     };
     let (kind, why) = match errno.map(Errno::from_raw) {
@@ -78,9 +77,7 @@ fn failed(error: io::Error) -> Error {
         Some(Errno::EOPNOTSUPP | Errno::EISDIR) => {
             (ErrorKind::BackendUnavailable, "lacks O_TMPFILE: use another".into())
         }
-        Some(Errno::ENOSPC) => {
-            (ErrorKind::NoSpace, statvfs(&directory()).map_or("is full".into(), full))
-        }
+        Some(Errno::ENOSPC) => (ErrorKind::NoSpace, statvfs(&directory()).map_or("is full".into(), full)),
         _ => return Error::from_io(&error),
     };
     let told = Error::new(kind).reason(format!("{} {why}", directory().display()));
@@ -222,19 +219,14 @@ impl Backend for Files {
         let read = || fs::read_dir(directory())?.map(|file| Ok(file?.file_name())).collect();
         let entry = |name: RegionName| match look(&name) {
             Ok(file) => Ok(Some(ListEntry::new(RegionId::named(NAME, name), (&file).into()))),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotSharedMemory) =>
-            {
-                Ok(None)
-            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotSharedMemory) => Ok(None),
             Err(error) => Err(error),
         };
         let names = call(read).map(|names: Vec<OsString>| {
             names.into_iter().filter_map(|name| RegionName::new(name.to_str()?).ok()).collect()
         });
-        let listed = names.and_then(|names: Vec<_>| {
-            names.into_iter().filter_map(|name| entry(name).transpose()).collect()
-        });
+        let listed =
+            names.and_then(|names: Vec<_>| names.into_iter().filter_map(|name| entry(name).transpose()).collect());
         listed.map_err(|error| error.context("list", NAME, None))
     }
 }

@@ -2,9 +2,7 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{SysconfVar, sysconf};
-use shared_region::{
-    Access, Backend, CreateOptions, ErrorKind, Metadata, SharedRegion, SharedRegionExt,
-};
+use shared_region::{Access, Backend, CreateOptions, ErrorKind, Metadata, SharedRegion, SharedRegionExt};
 
 use crate::child::{NOBODY, hear, is_root, role, say, skip};
 use crate::sut::{Fresh, Sut, bytes_of, create, name_in, open, open_read_only};
@@ -18,9 +16,7 @@ pub(super) fn can_grow<S: Sut>() -> bool {
 }
 
 /// All there is to know about a region and its object, times apart.
-pub(super) fn facts(
-    region: &impl SharedRegion,
-) -> (*const u8, Vec<u8>, u64, Option<u64>, Metadata) {
+pub(super) fn facts(region: &impl SharedRegion) -> (*const u8, Vec<u8>, u64, Option<u64>, Metadata) {
     let metadata = region.metadata().unwrap();
     let timeless = Metadata::new(metadata.size(), metadata.mode(), metadata.uid(), metadata.gid());
     (region.as_ptr(), bytes_of(region), metadata.size(), metadata.allocated(), timeless)

@@ -30,8 +30,7 @@ fn race_to_grow(region: &mut impl SharedRegion, racer: usize) {
             dirty_the_tail(region);
         }
         Race::of(region).meet(RACERS as u32);
-        let (len, start) =
-            if round % RACERS == racer { (old + PART, old) } else { (new, new - PART) };
+        let (len, start) = if round % RACERS == racer { (old + PART, old) } else { (new, new - PART) };
         region.grow(len).unwrap();
         let mut part = [1; PART];
         region.read_at(start, &mut part).unwrap();

@@ -12,13 +12,12 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::{alarm, ftruncate};
 use shared_region::{
-    Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionId, RegionName, SharedRegion,
-    SharedRegionExt,
+    Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionId, RegionName, SharedRegion, SharedRegionExt,
 };
 
 use crate::child::{NOBODY, forked, is_root, role, skip};
+use crate::conversation::{Conversation, entry};
 use crate::holdings::Holdings;
-use crate::session::{Session, entry};
 use crate::sut::{Fresh, Plant, Sut, bytes_of, create, open};
 
 const PAGE: usize = 4096;
@@ -60,7 +59,7 @@ pub fn what_another_user_planted_is_not_shared_memory<S: Sut>() {
     }
     for number in 0..Plant::FOREIGN.len() {
         let name = Fresh::<S>::new();
-        let mut planter = Session::<S>::of(Some(NOBODY));
+        let mut planter = Conversation::<S>::of(Some(NOBODY));
         if planter.ask(format!("plant {name} {number}")) != "true" {
             skip::<S>(&format!("no user can plant {:?}", Plant::FOREIGN[number]));
             continue;
@@ -233,12 +232,11 @@ pub fn a_store_for_others_is_permission_denied<S: Sut>() {
         return skip::<S>("no private store for others can be made here");
     };
     let name = Fresh::<S>::new();
-    let mut user = Session::<S>::in_role(role::<S>("converse").confined(store));
+    let mut user = Conversation::<S>::in_role(role::<S>("converse").confined(store));
     user.order("probe");
     user.order(format!("create {name} 4096 666"));
     user.order(format!("become {NOBODY} {NOBODY}"));
-    for request in ["probe".to_owned(), format!("create {name}- 4096 600"), format!("open {name}")]
-    {
+    for request in ["probe".to_owned(), format!("create {name}- 4096 600"), format!("open {name}")] {
         let answer = user.ask(&request);
         assert!(answer.starts_with("PermissionDenied"), "{request}: {answer}");
     }
@@ -281,8 +279,7 @@ fn free_pages(pages: usize) -> usize {
 fn map_pages(pages: usize, address: usize) -> NonNull<c_void> {
     let length = NonZeroUsize::new(pages * PAGE).unwrap();
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    let flags = MapFlags::MAP_PRIVATE
-        | if address == 0 { MapFlags::empty() } else { MapFlags::MAP_FIXED_NOREPLACE };
+    let flags = MapFlags::MAP_PRIVATE | if address == 0 { MapFlags::empty() } else { MapFlags::MAP_FIXED_NOREPLACE };
     // SAFETY: without MAP_FIXED nothing that is mapped is replaced; mmap(2).
     unsafe { mmap_anonymous(NonZeroUsize::new(address), length, protection, flags) }.unwrap()
 }
@@ -332,14 +329,9 @@ pub fn asks_for_addresses<S: Sut>(arguments: &[String]) {
         assert!(!backend.exists(&missing).unwrap());
     }
     for address in [1 << 62, usize::MAX - PAGE + 1] {
-        let error =
-            refused("open", ErrorKind::InvalidOptions, backend.open(&name, &opening(address)));
+        let error = refused("open", ErrorKind::InvalidOptions, backend.open(&name, &opening(address)));
         assert!(error.to_string().contains(&format!("{address:#x}")), "{error}");
-        refused(
-            "create_new",
-            ErrorKind::InvalidOptions,
-            backend.create_new(&missing, &creating(address)),
-        );
+        refused("create_new", ErrorKind::InvalidOptions, backend.create_new(&missing, &creating(address)));
     }
     assert_eq!(Holdings::but_names(), before);
     assert_eq!(bytes_of(&created)[..4], *b"text");

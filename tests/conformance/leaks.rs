@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use shared_region::{
-    Allocation, Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionId, RegionName,
-    SharedRegion, SharedRegionExt,
+    Allocation, Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionId, RegionName, SharedRegion,
+    SharedRegionExt,
 };
 
 use crate::child::{is_root, role, skip};
@@ -55,17 +55,13 @@ fn creation_fails<S: Sut>(taken: &RegionName) {
     let page = CreateOptions::new(4096);
     for size in [1, 4096, STORE, 1 << 40] {
         let options = CreateOptions::new(size);
-        no_leak::<S, _>("a taken name", ErrorKind::AlreadyExists, || {
-            backend.create_new(taken, &options)
-        });
+        no_leak::<S, _>("a taken name", ErrorKind::AlreadyExists, || backend.create_new(taken, &options));
     }
     for size in [0, isize::MAX as usize + 1, usize::MAX] {
         let options = CreateOptions::new(size);
         no_leak::<S, _>("a size", ErrorKind::InvalidSize, || backend.create_new(&new, &options));
         no_leak::<S, _>("a size", ErrorKind::InvalidSize, || backend.create_unnamed(&options));
-        no_leak::<S, _>("a size", ErrorKind::InvalidSize, || {
-            backend.open_or_create(&new, &options)
-        });
+        no_leak::<S, _>("a size", ErrorKind::InvalidSize, || backend.open_or_create(&new, &options));
     }
     for mode in [0, 0o400, 0o200, 0o1600, u32::MAX] {
         let options = page.clone().mode(mode);
@@ -76,9 +72,7 @@ fn creation_fails<S: Sut>(taken: &RegionName) {
         for allocation in [Allocation::Reserve, Allocation::Prefault] {
             let options = CreateOptions::new(size).allocation(allocation);
             no_leak::<S, _>("space", ErrorKind::NoSpace, || backend.create_new(&new, &options));
-            no_leak::<S, _>("space", ErrorKind::NoSpace, || {
-                backend.create_unique("new-", &options)
-            });
+            no_leak::<S, _>("space", ErrorKind::NoSpace, || backend.create_unique("new-", &options));
         }
     }
     let address = page.clone().fixed_address(1 << 30 | 1);
@@ -132,9 +126,7 @@ fn opening_fails<S: Sut>(taken: &RegionName) {
     no_leak::<S, _>("an id of another backend", ErrorKind::InvalidName, || {
         backend.open_id(&wrong, &OpenOptions::new())
     });
-    no_leak::<S, _>("an id of another backend", ErrorKind::InvalidName, || {
-        backend.remove_id(&wrong)
-    });
+    no_leak::<S, _>("an id of another backend", ErrorKind::InvalidName, || backend.remove_id(&wrong));
     no_leak::<S, _>("a missing name", ErrorKind::NotFound, || backend.remove(&missing));
     let unused = backend.remove_if_unused(&missing).unwrap_err().kind();
     no_leak::<S, _>("a missing name", unused, || backend.remove_if_unused(&missing));

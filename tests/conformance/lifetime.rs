@@ -3,9 +3,7 @@
 use std::fs;
 
 use nix::sys::wait::WaitStatus;
-use shared_region::{
-    Backend, CreateOptions, ErrorKind, OpenOptions, Removal, SharedRegion, SharedRegionExt,
-};
+use shared_region::{Backend, CreateOptions, ErrorKind, OpenOptions, Removal, SharedRegion, SharedRegionExt};
 
 use crate::child::{NOBODY, forked, hear, is_root, role, say, skip};
 use crate::sut::{Fresh, Sut, bytes_of, create, name_in, open, open_read_only};
@@ -152,8 +150,7 @@ pub fn removal_on_drop_leaves_a_newer_object_of_the_same_name_alone<S: Sut>() {
         let old = S::backend().create_new(&name, &ON_DROP).unwrap();
         S::backend().remove(&name).unwrap();
         if by_another_process {
-            let mut creator =
-                role::<S>("creator_that_ends").arg(name.as_str()).arg("returns").start();
+            let mut creator = role::<S>("creator_that_ends").arg(name.as_str()).arg("returns").start();
             assert_eq!(creator.hear(), "created");
             creator.finish();
         } else {

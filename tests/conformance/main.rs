@@ -4,12 +4,10 @@
 //! which clause. A check asks [`Sut::backend`]'s `capabilities()` for what differs, never the backend's name.
 
 #![allow(unreachable_pub, reason = "the modules of a test are private to it as a whole")]
-#![cfg_attr(
-    not(all(feature = "posix", feature = "sysv")),
-    allow(dead_code, reason = "only one of them needs it")
-)]
+#![cfg_attr(not(all(feature = "posix", feature = "sysv")), allow(dead_code, reason = "only one of them needs it"))]
 
 mod child;
+mod conversation;
 mod coverage;
 mod holdings;
 mod natives;
@@ -18,7 +16,6 @@ mod plain_files; // its tests stand in `files`
 mod race;
 #[cfg(feature = "posix")]
 mod seccomp;
-mod session;
 mod sut;
 mod trace;
 
@@ -398,7 +395,7 @@ suite! {
             loses_the_store_while_init_runs,
             creates_in_the_open,
         }
-        session {
+        conversation {
             converse,
         }
         sharing {

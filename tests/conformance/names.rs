@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use shared_region::{
-    AnyBackend, Backend, CreateOptions, ErrorKind, ListEntry, OpenOptions, RegionId, RegionName,
-    SharedRegion, SharedRegionExt,
+    AnyBackend, Backend, CreateOptions, ErrorKind, ListEntry, OpenOptions, RegionId, RegionName, SharedRegion,
+    SharedRegionExt,
 };
 
 use crate::child::{is_root, role, say, skip};
@@ -75,9 +75,7 @@ pub fn uses_every_kind_of_name<S: Sut>(_: &[String]) {
     let letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
     let mut names: Vec<String> = letters.chars().map(String::from).collect();
     names.extend(letters.as_bytes().chunks(30).map(|c| String::from_utf8(c.to_vec()).unwrap()));
-    names.extend(
-        ["...", ".a", "a.", "..a", "sem", "Sem.a", "sema.b", "a.sem.", "-rf"].map(String::from),
-    );
+    names.extend(["...", ".a", "a.", "..a", "sem", "Sem.a", "sema.b", "a.sem.", "-rf"].map(String::from));
     for text in &names {
         let name = RegionName::new(text).unwrap();
         create::<S>(&name, 10).write_at(0, &[text.len() as u8]).unwrap();
@@ -96,9 +94,7 @@ pub fn a_name_has_the_same_key_in_every_process<S: Sut>() {
     let mut second = role::<S>("says_key").arg(name.as_str()).start();
     assert_eq!(second.hear(), name.key().to_string());
     second.finish();
-    for (name, key) in
-        [("frames", 0x7b71_324f_u32), ("akhnp9x", 0x9e37_79b9), ("kdmw2hi", 0x7f4a_7c15)]
-    {
+    for (name, key) in [("frames", 0x7b71_324f_u32), ("akhnp9x", 0x9e37_79b9), ("kdmw2hi", 0x7f4a_7c15)] {
         assert_eq!(RegionName::new(name).unwrap().key() as u32, key, "{name}");
     }
 }
@@ -113,9 +109,7 @@ fn listed<S: Sut>(len: usize, magic: &[u8]) -> Vec<ListEntry> {
     found.retain(|entry| {
         let options = OpenOptions::new().read_only(true);
         entry.metadata().size() == len as u64
-            && S::backend()
-                .open_id(entry.id(), &options)
-                .is_ok_and(|region| bytes_of(&region).starts_with(magic))
+            && S::backend().open_id(entry.id(), &options).is_ok_and(|region| bytes_of(&region).starts_with(magic))
     });
     found
 }
@@ -141,8 +135,7 @@ pub fn a_listed_id_opens_and_removes_its_region<S: Sut>() {
     let error = S::backend().remove_id(entry.id()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     // It is mapped still, and listed no more.
-    let still =
-        |entry: &ListEntry| entry.metadata().size() == len as u64 && entry.id() == entries[0].id();
+    let still = |entry: &ListEntry| entry.metadata().size() == len as u64 && entry.id() == entries[0].id();
     assert!(!S::backend().list().unwrap().iter().any(still));
     drop(region);
 }

@@ -41,8 +41,7 @@ pub mod entries {
         Some(Planted {
             untouched: Box::new(move || {
                 let now = fs::symlink_metadata(&entry).unwrap();
-                let same = (now.dev(), now.ino(), now.mode())
-                    == (before.dev(), before.ino(), before.mode());
+                let same = (now.dev(), now.ino(), now.mode()) == (before.dev(), before.ino(), before.mode());
                 let linked = match plant {
                     Plant::Link => fs::read(&link).unwrap() == b"somebody's secret",
                     _ => !link.exists(),
@@ -104,8 +103,7 @@ mod posix {
 
         const LABEL: &'static str = "posix";
         // glibc's `shm_unlink` tells no difference between the two.
-        const REMOVAL_REFUSED: Errno =
-            if cfg!(target_env = "gnu") { Errno::EACCES } else { Errno::EPERM };
+        const REMOVAL_REFUSED: Errno = if cfg!(target_env = "gnu") { Errno::EACCES } else { Errno::EPERM };
 
         fn backend() -> Posix {
             Posix
@@ -146,11 +144,7 @@ mod posix {
                 told,
             };
             vec![
-                full(
-                    private_tmpfs("/dev/shm", "size=65536"),
-                    &[65536],
-                    "/dev/shm (0 free of 65536)",
-                ),
+                full(private_tmpfs("/dev/shm", "size=65536"), &[65536], "/dev/shm (0 free of 65536)"),
                 full(private_tmpfs("/dev/shm", "nr_inodes=3"), &[1, 1], "(nr_inodes=3)"),
             ]
         }
@@ -213,10 +207,7 @@ mod posix {
         }
 
         fn own_call() -> Option<fn(&Call) -> bool> {
-            Some(|call| {
-                call.path.starts_with("/dev/shm")
-                    || call.is(&[libc::SYS_memfd_create, libc::SYS_linkat])
-            })
+            Some(|call| call.path.starts_with("/dev/shm") || call.is(&[libc::SYS_memfd_create, libc::SYS_linkat]))
         }
 
         fn namespaces() -> Option<[Confinement; 2]> {
@@ -410,10 +401,7 @@ mod files {
         }
 
         fn places_without() -> Vec<(&'static str, Confinement)> {
-            vec![(
-                "shared-region-files is missing",
-                private_tmpfs(std::env::temp_dir(), "mode=1777"),
-            )]
+            vec![("shared-region-files is missing", private_tmpfs(std::env::temp_dir(), "mode=1777"))]
         }
 
         fn closed_store() -> Option<Confinement> {

@@ -11,12 +11,11 @@ use nix::sys::mman::{ProtFlags, mprotect};
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use shared_region::{
-    Access, Backend, CreateOptions, ErrorKind, OpenOptions, RegionName, Removal, SharedRegion,
-    SharedRegionExt,
+    Access, Backend, CreateOptions, ErrorKind, OpenOptions, RegionName, Removal, SharedRegion, SharedRegionExt,
 };
 
 use crate::child::{NOBODY, forked, hear, is_root, role, say, skip};
-use crate::session::Session;
+use crate::conversation::Conversation;
 use crate::sut::{Fresh, Plant, Sut, bytes_of, create, open};
 
 type Region<S> = <<S as Sut>::Backend as Backend>::Region;
@@ -77,10 +76,7 @@ pub fn a_min_size_above_the_object_is_size_mismatch_to_the_byte<S: Sut>() {
         for want in [have + 1, 8192, isize::MAX as usize, usize::MAX] {
             for read_only in [false, true] {
                 // Waiting would not help, so it is not waited.
-                let options = OpenOptions::new()
-                    .min_size(want)
-                    .read_only(read_only)
-                    .timeout(Duration::from_secs(600));
+                let options = OpenOptions::new().min_size(want).read_only(read_only).timeout(Duration::from_secs(600));
                 let error = S::backend().open(&name, &options).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::SizeMismatch { have, want }, "{error}");
             }
@@ -112,7 +108,7 @@ pub fn a_read_only_open_needs_read_permission_alone<S: Sut>() {
     if !is_root() {
         return skip::<S>("only root can become other users");
     }
-    let mut nobody = Session::<S>::of(Some(NOBODY));
+    let mut nobody = Conversation::<S>::of(Some(NOBODY));
     // Somebody else's region that others may read, one that its group may read, and one's own.
     for (mode, user, group) in [(0o604, 0, 0), (0o640, 0, NOBODY), (0o400, NOBODY, 0)] {
         let name = Fresh::<S>::new();
@@ -159,8 +155,7 @@ pub fn writing_to_a_read_only_region_is_read_only<S: Sut>() {
     }
     // SAFETY: the slice is not used, as there is none.
     assert_eq!(unsafe { region.as_mut_slice() }.unwrap_err().kind(), ErrorKind::ReadOnly);
-    let unknown =
-        if region.capabilities().grow() { ErrorKind::ReadOnly } else { ErrorKind::Unsupported };
+    let unknown = if region.capabilities().grow() { ErrorKind::ReadOnly } else { ErrorKind::Unsupported };
     assert_eq!(region.grow(8192).unwrap_err().kind(), unknown);
     assert_eq!(bytes_of(&created), vec![0x5A; 4096]);
 }
@@ -334,7 +329,7 @@ pub fn a_timeout_that_passes_is_not_found_and_not_early<S: Sut>() {
 
 pub fn an_open_with_a_timeout_meets_the_creator<S: Sut>() {
     let name = Fresh::<S>::new();
-    let mut waiting = Session::<S>::of(None);
+    let mut waiting = Conversation::<S>::of(None);
     let region = thread::scope(|scope| {
         let opened = scope.spawn(|| waiting.ask(format!("open-waiting {name}")));
         // Usually it is waiting by then; if not the answer is the same.
@@ -377,9 +372,8 @@ pub fn a_timeout_is_one_deadline_for_a_missing_name_and_a_size_of_zero<S: Sut>()
         })
     };
     // A second deadline would make it 500 ms. The machine may delay one side or the other in some tries.
-    let as_expected = (0..10)
-        .map(|_| once())
-        .any(|(kind, took)| kind == ErrorKind::NotReady && took < Duration::from_millis(480));
+    let as_expected =
+        (0..10).map(|_| once()).any(|(kind, took)| kind == ErrorKind::NotReady && took < Duration::from_millis(480));
     assert!(as_expected);
 }
 

@@ -5,9 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use nix::sys::wait::WaitStatus;
-use shared_region::{
-    Backend, CreateOptions, ErrorKind, OpenOptions, RegionName, SharedRegion, SharedRegionExt,
-};
+use shared_region::{Backend, CreateOptions, ErrorKind, OpenOptions, RegionName, SharedRegion, SharedRegionExt};
 
 use crate::child::{NOBODY, eventually, forked_all, is_root, role, rounds, skip};
 use crate::race::Race;

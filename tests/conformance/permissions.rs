@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use shared_region::{Backend, OpenOptions, RegionId, SharedRegion, SharedRegionExt};
 
 use crate::child::{NOBODY, eventually, is_root, skip};
-use crate::session::{Session, brief, entry, told};
+use crate::conversation::{Conversation, brief, entry, told};
 use crate::sut::{Fresh, NativeStat, Sut, bytes_of, create};
 
 /// Another user that is neither root nor `nobody`.
@@ -15,9 +15,9 @@ const DENIED: &str = "PermissionDenied EACCES";
 const NOT_THE_OWNER: &str = "PermissionDenied EPERM";
 
 /// Starts a second process of another user, or says why it cannot.
-pub fn other<S: Sut>(user: u32) -> Option<Session<S>> {
+pub fn other<S: Sut>(user: u32) -> Option<Conversation<S>> {
     if is_root() {
-        return Some(Session::of(Some(user)));
+        return Some(Conversation::of(Some(user)));
     }
     skip::<S>("only root can become other users");
     None
@@ -144,8 +144,7 @@ pub fn remove_if_unused_of_somebody_elses_region_removes_nothing<S: Sut>() {
     let held = if counts { "false".to_owned() } else { unknown.clone() };
     assert_eq!(nobody.ask(format!("remove-if-unused {name}")), held);
     drop(region);
-    let unused =
-        if counts { format!("PermissionDenied {:?}", S::REMOVAL_REFUSED) } else { unknown };
+    let unused = if counts { format!("PermissionDenied {:?}", S::REMOVAL_REFUSED) } else { unknown };
     // Processes that other tests fork meanwhile inherit the mapping until they exec or exit.
     assert!(eventually(|| nobody.ask(format!("remove-if-unused {name}")) == unused));
     assert!(S::backend().exists(&name).unwrap());
@@ -204,7 +203,7 @@ pub fn set_owner_gives_a_group_of_ones_own<S: Sut>() {
     let given = NativeStat { size: 5000, mode: 0o640, uid: NOBODY, gid: 1234 };
     assert_eq!(native::<S>(&name), given);
     // The other group can use it now, and the owner takes it back.
-    let mut reader = Session::<S>::of(Some(1234));
+    let mut reader = Conversation::<S>::of(Some(1234));
     reader.order(format!("open-read {name}"));
     member.order(format!("set-owner {NOBODY} {NOBODY}"));
     assert_eq!(native::<S>(&name), NativeStat { gid: NOBODY, ..given });
@@ -221,7 +220,7 @@ pub fn set_owner_beyond_ones_own_groups_depends_on_creators<S: Sut>() {
         nobody.order(format!("set-owner {SOMEBODY} -"));
         assert_eq!(native::<S>(&name), NativeStat { uid: SOMEBODY, gid: 1234, ..created });
         // Both the new owner and the creator may do with it what an owner may.
-        let mut somebody = Session::<S>::of(Some(SOMEBODY));
+        let mut somebody = Conversation::<S>::of(Some(SOMEBODY));
         somebody.order(format!("open {name}"));
         somebody.order("set-mode 640");
         nobody.order("set-mode 600");
@@ -271,7 +270,7 @@ pub fn list_shows_regions_that_one_may_not_open<S: Sut>() {
 
 pub fn expect_owner_refuses_the_object_of_another_user<S: Sut>() {
     let Some(mut nobody) = other::<S>(NOBODY) else { return };
-    let mut root = Session::<S>::of(None);
+    let mut root = Conversation::<S>::of(None);
     let name = Fresh::<S>::new();
     let region = with_mode::<S>(&name, 0o644);
     for user in [&mut root, &mut nobody] {
@@ -315,7 +314,7 @@ pub fn expect_owner_does_not_trust_a_creator_who_keeps_rights<S: Sut>() {
     }
     nobody.order("set-owner 0 -");
     assert_eq!(native::<S>(&name).uid, 0);
-    let mut root = Session::<S>::of(None);
+    let mut root = Conversation::<S>::of(None);
     assert_eq!(root.ask(format!("open-owned {name} 0")), "PermissionDenied");
     assert_eq!(root.ask(format!("open-owned {name} {NOBODY}")), "PermissionDenied");
     root.order(format!("open-read {name}"));

@@ -5,8 +5,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
 use shared_region::{
-    Access, Backend, CreateOptions, ErrorKind, OpenOptions, RegionName, Removal, Result,
-    SharedRegion, SharedRegionExt,
+    Access, Backend, CreateOptions, ErrorKind, OpenOptions, RegionName, Removal, Result, SharedRegion, SharedRegionExt,
 };
 
 use crate::child::{is_root, role, rounds, say, skip};
@@ -24,9 +23,8 @@ pub fn racing_openers_never_see_a_region_that_is_not_complete<S: Sut>() {
     let (name, place) = (Fresh::<S>::new(), Fresh::<S>::new());
     let control = create::<S>(&place, Race::SIZE);
     let race = Race::of(&control);
-    let racers: Vec<_> = (0..2)
-        .map(|_| role::<S>("opens_all_the_time").arg(name.as_str()).arg(place.as_str()).start())
-        .collect();
+    let racers: Vec<_> =
+        (0..2).map(|_| role::<S>("opens_all_the_time").arg(name.as_str()).arg(place.as_str()).start()).collect();
     race.meet(3);
     race.run_until(|| {
         let options = CreateOptions::new(SIZE);

@@ -3,8 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use shared_region::{
-    Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionName, Removal, Result,
-    SharedRegion, SharedRegionExt,
+    Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionName, Removal, Result, SharedRegion, SharedRegionExt,
 };
 
 use crate::child::{hear, role, rounds, say, skip};
@@ -114,9 +113,7 @@ pub fn removing_an_unnamed_region_is_unsupported_or_not_found<S: Sut>() {
 }
 
 pub fn removing_twice_is_not_found_whichever_way_and_whoever_has_it_mapped<S: Sut>() {
-    for (first, second) in
-        [("name", "name"), ("name", "region"), ("region", "name"), ("region", "region")]
-    {
+    for (first, second) in [("name", "name"), ("name", "region"), ("region", "name"), ("region", "region")] {
         let name = Fresh::<S>::new();
         let region = create::<S>(&name, 4096);
         let (other, read_only) = (open::<S>(&name), open_read_only::<S>(&name));
@@ -193,8 +190,7 @@ pub fn removal_races_with_open_stat_map_and_removal_and_all_are_found_or_not<S: 
     let (control, name) = (Fresh::<S>::new(), Fresh::<S>::new());
     let region = create::<S>(&control, 4096);
     let race = Race::of(&region);
-    let peers = [(); PEERS]
-        .map(|()| role::<S>("races_with_removal").arg(control.as_str()).arg(name.as_str()).start());
+    let peers = [(); PEERS].map(|()| role::<S>("races_with_removal").arg(control.as_str()).arg(name.as_str()).start());
     let (enough, mut rounds_done) = (rounds(300) as u32, 0);
     race.run_until(|| {
         match S::backend().create_new(&name, &CreateOptions::new(8192)) {

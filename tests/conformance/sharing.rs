@@ -8,8 +8,7 @@ use std::sync::atomic::{
 use std::thread;
 
 use shared_region::{
-    Backend, CreateOptions, OpenOptions, Removal, Result, SharedLayout, SharedRegion,
-    SharedRegionExt,
+    Backend, CreateOptions, OpenOptions, Removal, Result, SharedLayout, SharedRegion, SharedRegionExt,
 };
 
 use crate::child::{Second, fork_off, hear, role, rounds, say};

@@ -9,8 +9,7 @@ use nix::sys::signal::Signal;
 use nix::sys::sysinfo::sysinfo;
 use nix::sys::wait::WaitStatus;
 use shared_region::{
-    Allocation, Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionName, SharedRegion,
-    SharedRegionExt,
+    Allocation, Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionName, SharedRegion, SharedRegionExt,
 };
 
 use crate::child::{NOBODY, forked, is_root, role, skip};
@@ -115,10 +114,7 @@ pub fn touches_in_a_full_store<S: Sut>(_: &[String]) {
         others.push(region);
     }
     assert!(matches!(touched(&reserved), WaitStatus::Exited(_, 0)));
-    assert_eq!(
-        reserved.load_u8(STORE / 2 - PAGE, std::sync::atomic::Ordering::Relaxed).unwrap(),
-        1
-    );
+    assert_eq!(reserved.load_u8(STORE / 2 - PAGE, std::sync::atomic::Ordering::Relaxed).unwrap(), 1);
     let end = touched(&lazy);
     match lazy.metadata().unwrap().is_reserved() {
         // The store gave its last pages to others.
@@ -162,11 +158,9 @@ pub fn reserving_takes_the_memory_and_prefaulting_maps_it<S: Sut>() {
 
 pub fn counts_resident_pages<S: Sut>(arguments: &[String]) {
     let size = 64 * PAGE;
-    for (allocation, mapped, reserved) in [
-        (Allocation::Lazy, 0, false),
-        (Allocation::Reserve, 0, true),
-        (Allocation::Prefault, size, true),
-    ] {
+    for (allocation, mapped, reserved) in
+        [(Allocation::Lazy, 0, false), (Allocation::Reserve, 0, true), (Allocation::Prefault, size, true)]
+    {
         let options = CreateOptions::new(size).allocation(allocation);
         let unnamed = S::backend().create_unnamed(&options).unwrap();
         let region = S::backend().create_new(&name(&arguments[0]), &options).unwrap();
@@ -364,9 +358,8 @@ pub fn locking_more_than_the_limit_is_limit_exceeded<S: Sut>() {
     }
     for allowed in [0, 16 * PAGE] {
         let name = Fresh::<S>::new();
-        let confinement: crate::sut::Confinement = Box::new(move || {
-            Ok(setrlimit(Resource::RLIMIT_MEMLOCK, allowed as u64, allowed as u64)?)
-        });
+        let confinement: crate::sut::Confinement =
+            Box::new(move || Ok(setrlimit(Resource::RLIMIT_MEMLOCK, allowed as u64, allowed as u64)?));
         let hits = role::<S>("hits_memlock").arg(*name).arg(allowed);
         hits.as_user(NOBODY).confined(confinement).run();
     }

@@ -7,9 +7,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
-use shared_region::{
-    AnyBackend, Backend, CreateOptions, ErrorKind, OpenOptions, RegionName, SharedRegion,
-};
+use shared_region::{AnyBackend, Backend, CreateOptions, ErrorKind, OpenOptions, RegionName, SharedRegion};
 
 use crate::trace::{Call, Refusal};
 

@@ -251,11 +251,7 @@ mod registers {
             | libc::SYS_access
             | libc::SYS_statfs
             | libc::SYS_readlink => 0,
-            libc::SYS_openat
-            | libc::SYS_newfstatat
-            | libc::SYS_statx
-            | libc::SYS_unlinkat
-            | libc::SYS_faccessat => 1,
+            libc::SYS_openat | libc::SYS_newfstatat | libc::SYS_statx | libc::SYS_unlinkat | libc::SYS_faccessat => 1,
             libc::SYS_linkat => 3,
             _ => return 0,
         };

@@ -9,8 +9,7 @@ use nix::sys::signal::{Signal, raise};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::getppid;
 use shared_region::{
-    Backend, CreateOptions, ErrorKind, OpenOptions, RegionName, Removal, SharedRegion,
-    SharedRegionExt,
+    Backend, CreateOptions, ErrorKind, OpenOptions, RegionName, Removal, SharedRegion, SharedRegionExt,
 };
 
 use crate::child::{eventually, forked, is_root, role, skip};

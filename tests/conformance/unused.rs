@@ -9,9 +9,7 @@ use nix::mount::MsFlags;
 use nix::sched::{CloneFlags, unshare};
 use shared_region::{Backend, CreateOptions, ErrorKind, RegionName, SharedRegion, SharedRegionExt};
 
-use crate::child::{
-    NOBODY, Role, eventually, fork_off, hear, is_root, private_mount, role, say, skip,
-};
+use crate::child::{NOBODY, Role, eventually, fork_off, hear, is_root, private_mount, role, say, skip};
 use crate::sut::{Fresh, Sut, bytes_of, create, name_in, open, open_read_only};
 
 /// Runs a role where all processes can be looked into; on many a machine not even root may look into the first one.

@@ -58,10 +58,7 @@ fn a_name_has_1_to_30_bytes_after_its_slash() {
             match RegionName::new(&text) {
                 Ok(name) => {
                     assert!((1..=RegionName::MAX_LEN).contains(&len));
-                    assert_eq!(
-                        (name.as_str().len(), name.as_c_str().count_bytes()),
-                        (len, len + 1)
-                    );
+                    assert_eq!((name.as_str().len(), name.as_c_str().count_bytes()), (len, len + 1));
                 }
                 Err(error) => {
                     assert!(!(1..=30).contains(&len));
@@ -78,14 +75,8 @@ fn a_name_is_the_same_with_and_without_its_slash() {
     assert_eq!(bare, slashed);
     assert_eq!((bare.as_str(), slashed.as_str()), ("frames", "frames"));
     assert_eq!((bare.as_c_str(), slashed.as_c_str()), (c"/frames", c"/frames"));
-    assert_eq!(
-        (bare.to_string(), format!("{slashed:?}")),
-        ("/frames".into(), "RegionName(/frames)".into())
-    );
-    assert_eq!(
-        (bare.key(), "/frames".parse::<RegionName>().unwrap().key()),
-        (slashed.key(), slashed.key())
-    );
+    assert_eq!((bare.to_string(), format!("{slashed:?}")), ("/frames".into(), "RegionName(/frames)".into()));
+    assert_eq!((bare.key(), "/frames".parse::<RegionName>().unwrap().key()), (slashed.key(), slashed.key()));
     assert!(name("a") < name("b") && name("a") < name("a0"));
 }
 
@@ -172,11 +163,7 @@ fn c_program(label: &str) -> Option<Program> {
     use std::process::{Command, Stdio};
     let path = std::env::temp_dir().join(format!("identities-{label}-{}", std::process::id()));
     let program = Program(path);
-    let compiler = Command::new("cc")
-        .args(["-x", "c", "-", "-o"])
-        .arg(&program.0)
-        .stdin(Stdio::piped())
-        .spawn();
+    let compiler = Command::new("cc").args(["-x", "c", "-", "-o"]).arg(&program.0).stdin(Stdio::piped()).spawn();
     let mut compiler = match compiler {
         Ok(compiler) => compiler,
         Err(error) => {
@@ -310,9 +297,7 @@ fn a_native_name_is_whatever_shm_open_takes() {
         assert_eq!(native(bytes).as_c_str(), c_string);
     }
     assert_eq!(native(&[b'x'; 255]).as_c_str().count_bytes(), 256);
-    for bytes in
-        [&b""[..], b"/", b".", b"..", b"/.", b"/..", b"//x", b"x/", b"a/b", b"a\0b", &[b'x'; 256]]
-    {
+    for bytes in [&b""[..], b"/", b".", b"..", b"/.", b"/..", b"//x", b"x/", b"a/b", b"a\0b", &[b'x'; 256]] {
         let error = PosixName::new(OsStr::from_bytes(bytes)).unwrap_err();
         assert_invalid_name(&error, &String::from_utf8_lossy(bytes));
     }

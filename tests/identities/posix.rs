@@ -9,8 +9,8 @@ use std::process::Command;
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use shared_region::{
-    Access, Backend, CreateOptions, ErrorKind, OpenOptions, Posix, PosixName, PosixRegion,
-    RegionId, SharedRegion, SharedRegionExt,
+    Access, Backend, CreateOptions, ErrorKind, OpenOptions, Posix, PosixName, PosixRegion, RegionId, SharedRegion,
+    SharedRegionExt,
 };
 
 use super::{Cleanup, fresh, native};
@@ -50,8 +50,7 @@ fn an_object_is_created_opened_listed_and_removed_by_its_native_name() {
 
 /// Puts an empty file into the store, by other means than the crate's.
 fn file_in_store(name: &CStr) -> std::path::PathBuf {
-    let path =
-        std::path::Path::new("/dev/shm").join(name.to_str().unwrap().trim_start_matches('/'));
+    let path = std::path::Path::new("/dev/shm").join(name.to_str().unwrap().trim_start_matches('/'));
     File::create_new(&path).unwrap();
     path
 }
@@ -89,10 +88,7 @@ fn an_adopted_descriptor_is_a_region_without_an_id() {
         let adopted = PosixRegion::try_from(descriptor).unwrap();
         // Nothing but the descriptor itself: the same number, and no other.
         assert_eq!(adopted.descriptor().unwrap().as_raw_fd(), number);
-        assert_eq!(
-            (adopted.id(), adopted.len(), adopted.access()),
-            (None, 5000, Access::ReadWrite)
-        );
+        assert_eq!((adopted.id(), adopted.len(), adopted.access()), (None, 5000, Access::ReadWrite));
         let mut bytes = [0; 6];
         adopted.read_at(4994, &mut bytes).unwrap();
         assert_eq!(&bytes, b"handed");
@@ -151,8 +147,7 @@ fn a_descriptor_of_something_else_is_not_shared_memory() {
     let (reader, writer) = nix::unistd::pipe().unwrap();
     let (socket, _) = UnixStream::pair().unwrap();
     let null = File::options().read(true).write(true).open("/dev/null").unwrap();
-    let descriptors: [OwnedFd; 5] =
-        [reader, writer, socket.into(), File::open("/").unwrap().into(), null.into()];
+    let descriptors: [OwnedFd; 5] = [reader, writer, socket.into(), File::open("/").unwrap().into(), null.into()];
     for descriptor in descriptors {
         let number = descriptor.as_raw_fd();
         let error = PosixRegion::try_from(descriptor).unwrap_err();

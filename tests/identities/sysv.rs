@@ -5,8 +5,8 @@ use std::ffi::CString;
 use nix::errno::Errno;
 use nix::libc;
 use shared_region::{
-    Backend, CreateOptions, ErrorKind, ListEntry, OpenOptions, RegionId, SharedRegion,
-    SharedRegionExt, Sysv, SysvRegion,
+    Backend, CreateOptions, ErrorKind, ListEntry, OpenOptions, RegionId, SharedRegion, SharedRegionExt, Sysv,
+    SysvRegion,
 };
 
 use super::{Cleanup, c_program, fresh, native};
@@ -49,10 +49,7 @@ fn a_segment_is_created_and_opened_by_its_raw_key() {
         assert_eq!(&bytes, b"by key");
         Sysv.remove_id(&RegionId::Key(key)).unwrap();
         let error = SysvRegion::from_key(key, &OPEN).unwrap_err();
-        assert_eq!(
-            (error.kind(), error.raw_os_error()),
-            (ErrorKind::NotFound, Some(Errno::ENOENT as i32))
-        );
+        assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::NotFound, Some(Errno::ENOENT as i32)));
     }
 }
 
@@ -95,10 +92,7 @@ fn ftok_gives_what_libc_gives() {
     assert_eq!(SysvRegion::ftok("/", 257).unwrap(), SysvRegion::ftok("/", 1).unwrap());
     assert_ne!(SysvRegion::ftok("/", 2).unwrap(), SysvRegion::ftok("/", 1).unwrap());
     let error = SysvRegion::ftok("/no/such/file", 1).unwrap_err();
-    assert_eq!(
-        (error.kind(), error.raw_os_error()),
-        (ErrorKind::NotFound, Some(Errno::ENOENT as i32))
-    );
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::NotFound, Some(Errno::ENOENT as i32)));
     assert!(error.to_string().contains("/no/such/file"), "{error}");
 }
 

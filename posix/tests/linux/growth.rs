@@ -8,9 +8,7 @@ use nix::libc;
 use nix::mount::MsFlags;
 use shared_region_posix::{Object, OpenOptions};
 
-use crate::support::{
-    Name, become_nobody, code, forked, is_child, own_store, run_as_root, without_proc,
-};
+use crate::support::{Name, become_nobody, code, forked, is_child, own_store, run_as_root, without_proc};
 
 fn is_free(object: &Object) -> bool {
     object.lock_for_growth().unwrap().is_some()

@@ -12,8 +12,8 @@ use nix::unistd::{ForkResult, fork};
 use shared_region_posix::{Holders, MapAccess, Object, OpenOptions, holders};
 
 use crate::support::{
-    Holder, Name, argument, become_nobody, code, filled, hold, is_child, own_mounts, own_processes,
-    run_as_root, without_proc,
+    Holder, Name, argument, become_nobody, code, filled, hold, is_child, own_mounts, own_processes, run_as_root,
+    without_proc,
 };
 
 fn of(object: &Object) -> Holders {

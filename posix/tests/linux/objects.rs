@@ -12,9 +12,7 @@ use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, umask};
 use shared_region_posix::{MapAccess, Mapping, Object, OpenOptions};
 
-use crate::support::{
-    NOBODY, Name, become_nobody, code, filled, get, is_child, own_store, run, run_as_root,
-};
+use crate::support::{NOBODY, Name, become_nobody, code, filled, get, is_child, own_store, run, run_as_root};
 
 #[test]
 fn what_a_thread_makes_another_may_use() {
@@ -70,10 +68,7 @@ fn a_stat_tells_size_storage_owner_and_times() {
     let object = name.create(5000);
     let stat = object.stat().unwrap();
     assert_eq!((stat.len(), stat.allocated(), stat.links(), stat.mode()), (5000, 0, 1, 0o600));
-    assert_eq!(
-        (stat.uid(), stat.gid()),
-        (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw())
-    );
+    assert_eq!((stat.uid(), stat.gid()), (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw()));
     for time in [stat.accessed(), stat.modified(), stat.changed()] {
         assert!(time >= before && time <= SystemTime::now());
     }

@@ -8,9 +8,7 @@ use nix::libc;
 use nix::mount::MsFlags;
 use shared_region_posix::{MapAccess, Object, OpenOptions, Sizing, kind, list, unlink};
 
-use crate::support::{
-    Name, become_nobody, code, get, is_child, own_mounts, own_store, put, run_as_root, without_proc,
-};
+use crate::support::{Name, become_nobody, code, get, is_child, own_mounts, own_store, put, run_as_root, without_proc};
 
 /// Makes a whole object and names it.
 fn publish(name: &Name) {

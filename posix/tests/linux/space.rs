@@ -11,8 +11,7 @@ const MIB: u64 = 1 << 20;
 
 #[test]
 fn extend_reserves_and_sizes_to_the_byte() {
-    for object in [Object::create_unlinked(0o600).unwrap(), Object::memfd(c"test", 0o600).unwrap()]
-    {
+    for object in [Object::create_unlinked(0o600).unwrap(), Object::memfd(c"test", 0o600).unwrap()] {
         assert_eq!(object.reserve(0, 40 * MIB + 5, Sizing::Extend).unwrap(), Reserved::Yes);
         let stat = object.stat().unwrap();
         assert_eq!((stat.len(), stat.allocated()), (40 * MIB + 5, 40 * MIB + 4096));
@@ -95,10 +94,7 @@ fn child_full_store() {
     assert_eq!(fill.reserve(0, free - 8 * MIB, Sizing::Extend).unwrap(), Reserved::Yes);
     let left = store().unwrap();
     assert_eq!(code(object.reserve(5000, 12 * MIB, Sizing::Keep)), libc::ENOSPC);
-    assert_eq!(
-        (object.stat().unwrap().allocated(), store().unwrap()),
-        (before.0.allocated(), left)
-    );
+    assert_eq!((object.stat().unwrap().allocated(), store().unwrap()), (before.0.allocated(), left));
     assert!((0..5000).all(|offset| get(&map, offset) == 7));
     let other = Object::create_unlinked(0o600).unwrap();
     assert_eq!(code(other.reserve(0, 12 * MIB, Sizing::Extend)), libc::ENOSPC);
@@ -203,8 +199,7 @@ fn child_with_a_file_size_limit() {
     let large = Object::create_unlinked(0o600).unwrap();
     large.set_len(4 * MIB).unwrap();
     setrlimit(Resource::RLIMIT_FSIZE, MIB as _, MIB as _).unwrap(); // 32 bits on some
-    for object in [Object::create_unlinked(0o600).unwrap(), Object::memfd(c"test", 0o600).unwrap()]
-    {
+    for object in [Object::create_unlinked(0o600).unwrap(), Object::memfd(c"test", 0o600).unwrap()] {
         assert_eq!(code(object.set_len(MIB + 1)), libc::EFBIG);
         for size in [Sizing::Extend, Sizing::Keep] {
             assert_eq!(code(object.reserve(0, MIB + 1, size)), libc::EFBIG);

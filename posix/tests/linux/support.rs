@@ -141,8 +141,7 @@ pub(crate) fn end_of(act: impl FnOnce() -> i32) -> WaitStatus {
 /// In a child: mounts from here on are this thread's own.
 pub(crate) fn own_mounts() {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .unwrap();
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
 }
 
 /// In a child: a store of its own.

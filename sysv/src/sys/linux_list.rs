@@ -9,9 +9,8 @@ use crate::SegmentStat;
 
 pub(crate) fn segments() -> io::Result<Vec<SegmentStat>> {
     match table() {
-        Ok(table) => parse(&table).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "/proc/sysvipc/shm has an unknown form")
-        }),
+        Ok(table) => parse(&table)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/sysvipc/shm has an unknown form")),
         Err(_) => segments_by_index(),
     }
 }
@@ -104,8 +103,7 @@ mod tests {
     use super::{parse, segments, segments_by_index};
     use crate::{AttachOptions, IPC_PRIVATE, Segment};
 
-    const HEADER: &str =
-        "key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime";
+    const HEADER: &str = "key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime";
 
     #[test]
     fn the_kernels_table_and_proc_agree() {

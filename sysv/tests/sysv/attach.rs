@@ -105,9 +105,7 @@ fn an_attachment_can_be_used_and_dropped_on_another_thread() {
     let attachment = is_send_and_sync(segment.attached());
     thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| {
-                (0..1000).for_each(|_| _ = counter(&attachment).fetch_add(1, Ordering::Relaxed))
-            });
+            scope.spawn(|| (0..1000).for_each(|_| _ = counter(&attachment).fetch_add(1, Ordering::Relaxed)));
         }
     });
     assert_eq!(counter(&attachment).load(Ordering::Relaxed), 4000);

@@ -8,13 +8,9 @@ use std::process::Command;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, umask};
-use shared_region_sysv::{
-    AttachOptions, GetOptions, HugePages, IPC_PRIVATE, Segment, limits, segments, usage,
-};
+use shared_region_sysv::{AttachOptions, GetOptions, HugePages, IPC_PRIVATE, Segment, limits, segments, usage};
 
-use crate::support::{
-    Guard, assert_errno, assert_refused, is_root, number_given, quiet, unique_key,
-};
+use crate::support::{Guard, assert_errno, assert_refused, is_root, number_given, quiet, unique_key};
 
 #[test]
 fn opening_a_key_without_segment_is_not_found() {
@@ -122,8 +118,7 @@ fn a_mode_of_more_than_nine_bits_is_refused() {
 fn ipc_private_creates_another_segment_each_time() {
     let options = GetOptions::new().mode(0o600);
     let first = Guard(options.get(IPC_PRIVATE, 4096).unwrap());
-    let second =
-        Guard(options.clone().exclusive(true).create(true).get(IPC_PRIVATE, 4096).unwrap());
+    let second = Guard(options.clone().exclusive(true).create(true).get(IPC_PRIVATE, 4096).unwrap());
     assert_ne!(*first, *second);
     assert_eq!(first.stat().unwrap().key(), IPC_PRIVATE);
 }

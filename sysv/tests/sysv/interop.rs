@@ -40,15 +40,12 @@ impl C {
 }
 
 fn seconds(time: Option<SystemTime>) -> u64 {
-    time.map_or(Duration::ZERO, |time| time.duration_since(SystemTime::UNIX_EPOCH).unwrap())
-        .as_secs()
+    time.map_or(Duration::ZERO, |time| time.duration_since(SystemTime::UNIX_EPOCH).unwrap()).as_secs()
 }
 
 /// Prints a stat in the way of `view.c`.
 fn as_c_prints_it(stat: &SegmentStat) -> String {
-    let mode = stat.mode()
-        | if stat.is_removed() { 0o1000 } else { 0 }
-        | if stat.is_locked() { 0o2000 } else { 0 };
+    let mode = stat.mode() | if stat.is_removed() { 0o1000 } else { 0 } | if stat.is_locked() { 0o2000 } else { 0 };
     format!(
         "{} {} {mode:o} {} {} {} {} {} {} {} {} {} {} {}",
         stat.key(),

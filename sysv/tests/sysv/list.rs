@@ -18,10 +18,7 @@ fn find(segment: &Guard) -> Option<SegmentStat> {
 #[track_caller]
 fn assert_listed_as_it_is(segment: &Guard) {
     let (listed, stat) = (find(segment).expect("not listed"), segment.stat().unwrap());
-    assert_eq!(
-        (listed.key(), listed.size(), listed.mode()),
-        (stat.key(), stat.size(), stat.mode())
-    );
+    assert_eq!((listed.key(), listed.size(), listed.mode()), (stat.key(), stat.size(), stat.mode()));
     assert_eq!((listed.uid(), listed.gid()), (stat.uid(), stat.gid()));
     assert_eq!(
         (listed.creator_uid(), listed.creator_gid(), listed.creator_pid()),

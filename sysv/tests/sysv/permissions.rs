@@ -4,9 +4,7 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
-use shared_region_sysv::{
-    AttachOptions, GetOptions, HugePages, IPC_PRIVATE, Segment, ftok, limits, segments, usage,
-};
+use shared_region_sysv::{AttachOptions, GetOptions, HugePages, IPC_PRIVATE, Segment, ftok, limits, segments, usage};
 
 use crate::support::{Guard, NOBODY, assert_errno, is_root, number_given, quiet, unique_key};
 

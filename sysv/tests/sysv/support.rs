@@ -96,12 +96,7 @@ pub(crate) fn quiet() -> Quiet {
 
 impl Quiet {
     /// Starts this program again, to run one ignored test with a number in the environment.
-    pub(crate) fn start(
-        &self,
-        role: &str,
-        number: i32,
-        prepare: impl FnOnce(&mut Command),
-    ) -> io::Result<Second> {
+    pub(crate) fn start(&self, role: &str, number: i32, prepare: impl FnOnce(&mut Command)) -> io::Result<Second> {
         let mut command = Command::new("/proc/self/exe");
         command
             .args(["--exact", role, "--ignored", "--nocapture", "--test-threads=1"])
@@ -140,11 +135,7 @@ impl Second {
         let mut line = String::new();
         loop {
             line.clear();
-            assert_ne!(
-                self.output.read_line(&mut line).unwrap(),
-                0,
-                "the second process has ended"
-            );
+            assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "the second process has ended");
             if let Some((_, said)) = line.trim_end().split_once("says: ") {
                 return said.to_owned();
             }

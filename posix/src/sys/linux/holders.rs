@@ -115,9 +115,9 @@ fn hides(mount: &str) -> bool {
     let Some((place, kind)) = mount.split_once(" - ") else { return false };
     let options = kind.rsplit(' ').next().unwrap_or_default();
     place.split(' ').nth(4) == Some("/proc")
-        && options.split(',').any(|option| {
-            option.strip_prefix("hidepid=").is_some_and(|value| value != "0" && value != "off")
-        })
+        && options
+            .split(',')
+            .any(|option| option.strip_prefix("hidepid=").is_some_and(|value| value != "0" && value != "off"))
 }
 
 /// The value after `name` at the start of a line.

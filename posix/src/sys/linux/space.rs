@@ -56,11 +56,7 @@ pub(crate) fn reserve(file: &File, offset: u64, end: u64, size: Sizing) -> io::R
 }
 
 /// Calls `allocate` piece by piece, with smaller pieces for as long as signals interrupt it.
-fn in_steps(
-    mut at: u64,
-    end: u64,
-    mut allocate: impl FnMut(u64, u64) -> Result<(), Errno>,
-) -> Result<(), Errno> {
+fn in_steps(mut at: u64, end: u64, mut allocate: impl FnMut(u64, u64) -> Result<(), Errno>) -> Result<(), Errno> {
     let mut step = STEP;
     while at < end {
         let len = step.min(end - at);

@@ -9,21 +9,21 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use shared_region::{
-    Backend, CreateOptions, Error, ListEntry, Metadata, OpenOptions, RegionId, RegionName,
-    SharedRegion, SharedRegionExt,
+    Backend, CreateOptions, Error, ListEntry, Metadata, OpenOptions, RegionId, RegionName, SharedRegion,
+    SharedRegionExt,
 };
 
 use crate::child::{self, Role, Second, hear, say};
 use crate::sut::{Plant, Planted, Sut};
 
 /// The side that asks.
-pub struct Session<S: Sut> {
+pub struct Conversation<S: Sut> {
     /// There until it is dropped.
     second: Option<Second>,
     sut: PhantomData<fn() -> S>,
 }
 
-impl<S: Sut> Session<S> {
+impl<S: Sut> Conversation<S> {
     /// Starts a second process that is the same user, or another one of that number and group only.
     pub fn of(user: Option<u32>) -> Self {
         let role = child::role::<S>("converse");
@@ -53,7 +53,7 @@ impl<S: Sut> Session<S> {
     }
 }
 
-impl<S: Sut> Drop for Session<S> {
+impl<S: Sut> Drop for Conversation<S> {
     /// Lets the second process end by itself, so that it takes away what it has planted.
     fn drop(&mut self) {
         self.second.take().map(Second::end);
@@ -68,7 +68,7 @@ pub fn brief(error: &Error) -> String {
     }
 }
 
-/// What [`Session::ask`] answers for this.
+/// What [`Conversation::ask`] answers for this.
 pub fn told(metadata: &Metadata) -> String {
     let (mode, uid, gid) = (metadata.mode(), metadata.uid(), metadata.gid());
     format!("{} {mode:o} {uid} {gid}", metadata.size())
@@ -110,8 +110,7 @@ impl<S: Sut> Side<S> {
         let mode = |index: usize| u32::from_str_radix(words[index], 8).unwrap();
         match verb {
             "become" => {
-                let groups: Vec<Gid> =
-                    words[1..].iter().map(|gid| Gid::from_raw(gid.parse().unwrap())).collect();
+                let groups: Vec<Gid> = words[1..].iter().map(|gid| Gid::from_raw(gid.parse().unwrap())).collect();
                 setgroups(&groups).unwrap();
                 setgid(groups[0]).unwrap();
                 setuid(Uid::from_raw(number(0).unwrap())).unwrap();
