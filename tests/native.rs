@@ -7,9 +7,112 @@ fn unknown_name(backend: impl shared_region::Backend) -> String {
     backend.open(&name, &shared_region::OpenOptions::new()).unwrap_err().to_string()
 }
 
+/// `u32::MAX` is -1 in C: one call takes it for "unchanged", the other for an error.
+#[cfg(any(feature = "posix", feature = "sysv"))]
+fn no_owner_is_minus_1(backend: impl shared_region::Backend) {
+    use shared_region::{CreateOptions, ErrorKind, SharedRegion};
+    let region = backend.create_unnamed(&CreateOptions::new(1)).unwrap();
+    for (uid, gid) in [(Some(u32::MAX), None), (None, Some(u32::MAX))] {
+        let error = region.set_owner(uid, gid).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidOptions, "{error}");
+    }
+    region.set_owner(None, None).unwrap();
+}
+
+/// Creates a region in a process with pid 1, and drops the copy of it that a forked child has, with pid 1 too.
+#[cfg(all(target_os = "linux", any(feature = "posix", feature = "sysv")))]
+fn removal_on_drop_tells_processes_with_the_same_pid_apart(backend: impl shared_region::Backend) {
+    use nix::sched::{CloneFlags, unshare};
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{ForkResult, fork, geteuid};
+    use shared_region::{CreateOptions, RegionName, Removal};
+
+    /// Runs `act` as pid 1 of a new PID namespace; it returns its exit code, or 100 if there can be no such namespace.
+    fn as_pid_1(act: impl FnOnce() -> i32) -> i32 {
+        // SAFETY: the child runs what the parent's other threads do not touch, and leaves by `_exit`; fork(2).
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Child => {
+                let code = match unshare(CloneFlags::CLONE_NEWPID) {
+                    // SAFETY: as above; this process has one thread.
+                    Ok(()) => match unsafe { fork() } {
+                        Ok(ForkResult::Child) => act(),
+                        Ok(ForkResult::Parent { child }) => exit_code(waitpid(child, None)),
+                        Err(_) => 100,
+                    },
+                    Err(_) => 100,
+                };
+                // SAFETY: nothing of this program runs after it; _exit(2).
+                unsafe { nix::libc::_exit(code) }
+            }
+            ForkResult::Parent { child } => exit_code(waitpid(child, None)),
+        }
+    }
+
+    fn exit_code(end: nix::Result<WaitStatus>) -> i32 {
+        if let Ok(WaitStatus::Exited(_, code)) = end { code } else { 101 }
+    }
+
+    if !geteuid().is_root() {
+        eprintln!("skipped: a PID namespace takes root");
+        return;
+    }
+    let name = RegionName::new(&format!("pid-1-{}-{}", backend.name(), std::process::id())).unwrap();
+    let code = as_pid_1(|| {
+        let options = CreateOptions::new(1).removal(Removal::OnDrop);
+        let Ok(region) = backend.create_new(&name, &options) else { return 1 };
+        let mut copy = Some(region);
+        let forked = as_pid_1(|| {
+            let same_pid = std::process::id() == 1;
+            drop(copy.take());
+            if same_pid { 0 } else { 2 }
+        });
+        let kept = backend.exists(&name).is_ok_and(|exists| exists);
+        drop(copy);
+        let removed = backend.exists(&name).is_ok_and(|exists| !exists);
+        match (forked, std::process::id(), kept, removed) {
+            (0, 1, true, true) => 0,
+            (0, 1, false, _) => 3,
+            (0, 1, true, false) => 4,
+            _ => 5,
+        }
+    });
+    let _ = backend.remove(&name);
+    assert_eq!(code, 0, "3: the forked child removed it; 4: its creator did not");
+}
+
 #[cfg(feature = "posix")]
 mod posix {
-    use shared_region::{AnyBackend, Backend, Capabilities, Posix};
+    use std::os::fd::AsFd;
+    use std::thread;
+
+    use shared_region::{AnyBackend, Backend, Capabilities, CreateOptions, Posix, SharedRegion};
+
+    #[test]
+    fn no_owner_is_minus_1() {
+        super::no_owner_is_minus_1(Posix);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn removal_on_drop_tells_processes_with_the_same_pid_apart() {
+        super::removal_on_drop_tells_processes_with_the_same_pid_apart(Posix);
+    }
+
+    /// A C program that grows the object without asking for the lock never loses what it grew.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn growing_never_cuts_off_what_others_grew_meanwhile() {
+        for _ in 0..2000 {
+            let mut region = Posix.create_unnamed(&CreateOptions::new(4096)).unwrap();
+            let other = std::fs::File::from(region.as_fd().try_clone_to_owned().unwrap());
+            thread::scope(|scope| {
+                scope.spawn(|| other.set_len(1 << 20).unwrap());
+                region.grow(8192).unwrap();
+            });
+            assert_eq!(other.metadata().unwrap().len(), 1 << 20);
+            assert!(region.len() >= 8192);
+        }
+    }
 
     #[test]
     fn its_capabilities_are_those_of_the_table() {
@@ -41,6 +144,17 @@ mod posix {
 #[cfg(feature = "sysv")]
 mod sysv {
     use shared_region::{AnyBackend, Backend, Capabilities, RegionName, Sysv};
+
+    #[test]
+    fn no_owner_is_minus_1() {
+        super::no_owner_is_minus_1(Sysv);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn removal_on_drop_tells_processes_with_the_same_pid_apart() {
+        super::removal_on_drop_tells_processes_with_the_same_pid_apart(Sysv);
+    }
 
     #[test]
     fn its_capabilities_are_those_of_the_table() {

@@ -3,6 +3,8 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+#[cfg(target_os = "linux")]
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
@@ -140,6 +142,34 @@ fn a_descriptor_for_writing_alone_or_without_a_size_is_refused() {
     let error = PosixRegion::try_from(OwnedFd::from(File::open(&path).unwrap())).unwrap_err();
     assert!(have <= largest);
     assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::NoSpace, Some(libc::ENOMEM)));
+}
+
+#[test]
+fn a_descriptor_is_adopted_as_its_options_ask() {
+    let region = Posix.create_unnamed(&CreateOptions::new(100)).unwrap();
+    let adopt = |options: &OpenOptions| {
+        let descriptor = region.as_fd().try_clone_to_owned().unwrap();
+        PosixRegion::from_fd(descriptor, options)
+    };
+    assert_eq!(adopt(&OPEN.read_only(true)).unwrap().access(), Access::ReadOnly);
+    assert_eq!(adopt(&OPEN.min_size(100)).unwrap().len(), 100);
+    let refused = |options| adopt(&options).unwrap_err().kind();
+    assert_eq!(refused(OPEN.min_size(101)), ErrorKind::SizeMismatch { have: 100, want: 101 });
+    let owner = region.metadata().unwrap().uid();
+    assert_eq!(adopt(&OPEN.expect_owner(owner)).unwrap().access(), Access::ReadWrite);
+    assert_eq!(refused(OPEN.expect_owner(owner + 1)), ErrorKind::PermissionDenied);
+    assert_eq!(refused(OPEN.fixed_address(1 << 40)), ErrorKind::Unsupported);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_descriptor_that_gives_no_access_is_refused() {
+    let name = fresh();
+    let _cleanup = Cleanup(RegionId::named("posix", name));
+    let path = file_in_store(name.as_c_str());
+    let pointer = File::options().read(true).custom_flags(libc::O_PATH).open(path).unwrap();
+    let error = PosixRegion::try_from(OwnedFd::from(pointer)).unwrap_err();
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::PermissionDenied, Some(libc::EBADF)), "{error}");
 }
 
 #[test]
