@@ -170,8 +170,8 @@ pub trait Backend: Debug + Send + Sync {
     /// Those of [`create_new`](Self::create_new) but `AlreadyExists`, those of [`open`](Self::open) but `NotFound`, and
     ///
     /// - [`SizeMismatch`](ErrorKind::SizeMismatch): what exists is smaller than asked.
-    /// - [`NoSpace`](ErrorKind::NoSpace): told after a second, and one more for each GiB asked, as the lack may be
-    ///   another process at the same creation.
+    /// - [`NoSpace`](ErrorKind::NoSpace): told after a second, and one more for each GiB asked, at most ten, as the lack
+    ///   may be another process at the same creation.
     /// - [`Busy`](ErrorKind::Busy): for as long, others created and removed the name each time in between.
     fn open_or_create(&self, name: &RegionName, options: &CreateOptions) -> Result<(Self::Region, bool)> {
         options.validate().map_err(|error| error.region(&RegionId::named(self.name(), *name)))?;
@@ -179,7 +179,7 @@ pub trait Backend: Debug + Send + Sync {
         if let Some(address) = options.get_fixed_address() {
             open = open.fixed_address(address);
         }
-        let mut patience = Backoff::new(Duration::from_secs(1 + (options.get_size() >> 30) as u64));
+        let mut patience = Backoff::new(Duration::from_secs((1 + (options.get_size() >> 30) as u64).min(10)));
         loop {
             match self.open(name, &open) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
