@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI8, AtomicI16, AtomicI32, AtomicU8, AtomicU16, Ato
 #[cfg(target_has_atomic = "64")]
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
 use crate::options::Access;
 use crate::region::{Describe, SharedRegion};
@@ -295,6 +295,11 @@ pub trait SharedRegionExt: SharedRegion {
         // SAFETY: the trait promises `len` bytes, readable and, as `as_mut_ptr` checked, writable, as long as `self`
         // lives; the caller promises that nobody else touches them.
         Ok(unsafe { std::slice::from_raw_parts_mut(start, self.len()) })
+    }
+
+    /// Adds to an error what was tried, by which backend, and that it was on this region. For backends.
+    fn describe(&self, error: Error, operation: &'static str) -> Error {
+        error.context(operation, self.backend(), self.id().as_ref())
     }
 }
 

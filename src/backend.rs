@@ -66,7 +66,10 @@ pub use any::{DefaultBackend, Region};
 ///   [`settle`](CreateOptions::settle) once it is mapped;
 /// - opening: [`RegionId::name_in`], [`OpenOptions::poll`] around the attempt, in it
 ///   [`validate_owner`](OpenOptions::validate_owner) and [`validate_size`](OpenOptions::validate_size) before mapping;
-/// - failing: [`Error::from_io`], and [`Error::context`] on the way out;
+/// - failing: [`Error::from_io`], and on the way out [`Error::context`] or, of a region,
+///   [`SharedRegionExt::describe`](crate::SharedRegionExt::describe);
+/// - asking and changing: [`SharedRegion::metadata`], `set_mode` and `set_owner` are there for regions that lend a
+///   descriptor;
 /// - telling: [`Metadata`](crate::Metadata) (from `std::fs::Metadata`, too), [`Capabilities`], [`ListEntry`].
 ///
 /// `tests/conformance/files.rs` in the crate's repository is one over plain files, and the suite beside it checks any.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::access::SharedRegionExt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
-use crate::region::{Describe, SharedRegion};
+use crate::region::SharedRegion;
 
 /// Whether a mapping may be written through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,8 +1,13 @@
 //! The contract: [`SharedRegion`], a mapped region of shared memory.
 
 use std::fmt;
-use std::os::fd::BorrowedFd;
+use std::fs::{File, Permissions};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
+use std::os::unix::fs::{PermissionsExt, fchown};
 
+use crate::access::SharedRegionExt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
 use crate::metadata::{Capabilities, Metadata};
@@ -73,7 +78,7 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     /// Returns what can be done with this region here and now.
     fn capabilities(&self) -> Capabilities;
 
-    /// Asks the system about the object.
+    /// Asks the system about the object. Provided for regions that lend a [`descriptor`](Self::descriptor).
     ///
     /// # Errors
     ///
@@ -84,9 +89,12 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     ///
     /// - **POSIX**: `fstat`.
     /// - **System V**: `shmctl(IPC_STAT)`.
-    fn metadata(&self) -> Result<Metadata>;
+    fn metadata(&self) -> Result<Metadata> {
+        by_descriptor(self, "look at", |file| file.metadata()).map(|file| Metadata::from(&file))
+    }
 
-    /// Changes the permission bits of the object. Mappings that exist keep their access.
+    /// Changes the permission bits of the object. Mappings that exist keep their access. Provided for regions that lend
+    /// a [`descriptor`](Self::descriptor).
     ///
     /// # Errors
     ///
@@ -97,9 +105,14 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     ///
     /// - **POSIX**: `fchmod`.
     /// - **System V**: `shmctl(IPC_SET)`.
-    fn set_mode(&self, mode: u32) -> Result<()>;
+    fn set_mode(&self, mode: u32) -> Result<()> {
+        const SET: &str = "set the mode of";
+        self.check_mode(mode, SET)?;
+        by_descriptor(self, SET, |file| file.set_permissions(Permissions::from_mode(mode)))
+    }
 
-    /// Gives the object to another user, another group, or both; `None` leaves one as it is.
+    /// Gives the object to another user, another group, or both; `None` leaves one as it is. Provided for regions that
+    /// lend a [`descriptor`](Self::descriptor).
     ///
     /// # Errors
     ///
@@ -112,7 +125,11 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     /// - **System V**: `shmctl(IPC_SET)`. Owner and creator may give it to anybody; the creator stays who they are.
     ///   `IPC_SET` sets owner and mode at once, so what does not change is read first: of two such calls at the same
     ///   time, one can undo the other.
-    fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()>;
+    fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        const SET: &str = "set the owner of";
+        self.check_owner(uid, gid, SET)?;
+        by_descriptor(self, SET, |file| fchown(file, uid, gid))
+    }
 
     /// Removes the object: nobody can open it any more, mappings that exist go on working, and the memory is freed
     /// with the last of them. The name can be created anew at once.
@@ -240,7 +257,7 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     fn descriptor(&self) -> Result<BorrowedFd<'_>> {
         Err(self
             .error(ErrorKind::Unsupported, "lend the descriptor of")
-            .reason("it has none: pass its id on, or use a backend with the capability file_descriptor"))
+            .reason("it has no descriptor: pass its id on, or use a backend with the capability file_descriptor"))
     }
 }
 
@@ -252,12 +269,7 @@ pub(crate) trait Describe: SharedRegion {
         self.describe(Error::new(kind), operation)
     }
 
-    fn describe(&self, error: Error, operation: &'static str) -> Error {
-        error.context(operation, self.backend(), self.id().as_ref())
-    }
-
     /// Refuses a mode that is more than permission bits.
-    #[cfg(any(feature = "posix", feature = "sysv"))]
     fn check_mode(&self, mode: u32, operation: &'static str) -> Result<()> {
         if mode & !0o777 == 0 {
             return Ok(());
@@ -268,7 +280,6 @@ pub(crate) trait Describe: SharedRegion {
     }
 
     /// Refuses the id that no user has: chown(2) takes it for "unchanged", shmctl(2) for an error.
-    #[cfg(any(feature = "posix", feature = "sysv"))]
     fn check_owner(&self, uid: Option<u32>, gid: Option<u32>, operation: &'static str) -> Result<()> {
         if uid != Some(u32::MAX) && gid != Some(u32::MAX) {
             return Ok(());
@@ -280,6 +291,24 @@ pub(crate) trait Describe: SharedRegion {
 }
 
 impl<R: SharedRegion + ?Sized> Describe for R {}
+
+/// Makes a system call with a region's descriptor, anew as long as signals interrupt it.
+fn by_descriptor<R: SharedRegion + ?Sized, T>(
+    region: &R,
+    operation: &'static str,
+    call: impl Fn(&File) -> io::Result<T>,
+) -> Result<T> {
+    let descriptor = region.descriptor().map_err(|error| error.operation(operation))?;
+    // SAFETY: `from_raw_fd` asks for an open descriptor that nobody else closes. It is borrowed for longer than this
+    // call, so nobody does (`std::io`, I/O Safety), and `ManuallyDrop` keeps the file from doing so.
+    let file = ManuallyDrop::new(unsafe { File::from_raw_fd(descriptor.as_raw_fd()) });
+    loop {
+        match call(&file) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            made => return made.map_err(|error| region.describe(Error::from_io(&error), operation)),
+        }
+    }
+}
 
 /// Forwards every call but the two that make clones.
 macro_rules! forward {

@@ -3,12 +3,12 @@
 use nix::errno::Errno;
 use shared_region_sysv::{self as leaf, Segment, SegmentStat};
 
+use crate::access::SharedRegionExt;
 use crate::backend::{Backend, wrong_backend};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::{Capabilities, ListEntry, Metadata};
 use crate::name::{RegionId, RegionName};
 use crate::options::{CreateOptions, OpenOptions};
-use crate::region::Describe;
 
 mod create;
 mod failure;

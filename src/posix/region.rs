@@ -8,10 +8,11 @@ use std::time::Duration;
 use shared_region_posix::{self as leaf, MapAccess, Mapping, Object, Reserved, Sizing, Stat};
 
 use super::failure::{self, Subject};
-use super::{NAME, Posix, create, metadata, native, unsupported};
+use super::{NAME, Posix, create, native, unsupported};
+use crate::access::SharedRegionExt;
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
-use crate::metadata::{Capabilities, Metadata};
+use crate::metadata::Capabilities;
 use crate::name::{PosixName, RegionId};
 use crate::options::{Access, Backoff, CreateOptions, OpenOptions, validate_size};
 use crate::process::Process;
@@ -197,20 +198,6 @@ unsafe impl SharedRegion for PosixRegion {
 
     fn capabilities(&self) -> Capabilities {
         Posix.capabilities()
-    }
-
-    fn metadata(&self) -> Result<Metadata> {
-        self.stat("look at").map(|stat| metadata(&stat))
-    }
-
-    fn set_mode(&self, mode: u32) -> Result<()> {
-        self.check_mode(mode, "set the mode of")?;
-        self.object.set_mode(mode).map_err(|error| self.failed(&error, "set the mode of"))
-    }
-
-    fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
-        self.check_owner(uid, gid, "set the owner of")?;
-        self.object.set_owner(uid, gid).map_err(|error| self.failed(&error, "set the owner of"))
     }
 
     fn remove(&self) -> Result<()> {

@@ -9,6 +9,7 @@ use shared_region_sysv::{self as leaf, Attachment, Segment, SegmentStat};
 use super::create::{self, attach_options};
 use super::failure::{attach_failed, failed};
 use super::{NAME, Sysv, find, metadata};
+use crate::access::SharedRegionExt;
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::{Capabilities, Metadata};
