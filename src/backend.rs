@@ -319,8 +319,8 @@ pub trait Backend: Debug + Send + Sync {
     /// # Platform-specific behavior
     ///
     /// - **POSIX** on Linux: looks for the object among the mappings and descriptors of every process in `/proc`. If one
-    ///   of them may not be read the answer is `Unsupported`; root reads all. Processes of another PID namespace and
-    ///   descriptors on their way through a socket are not seen. Elsewhere `Unsupported`.
+    ///   of them may not be read the answer is `Unsupported`; that can happen to root too, in a sandbox. Processes of
+    ///   another PID namespace and descriptors on their way through a socket are not seen. Elsewhere `Unsupported`.
     /// - **System V**: the attach count.
     fn remove_if_unused(&self, name: &RegionName) -> Result<bool> {
         Err(Error::new(ErrorKind::Unsupported)

@@ -51,28 +51,19 @@ unsafe impl Send for Attachment {}
 unsafe impl Sync for Attachment {}
 
 impl Attachment {
-    /// Attaches; the length is 0 until one of the two methods below is called.
-    pub(crate) fn of_unknown_len(segment: Segment, options: &AttachOptions) -> io::Result<Self> {
+    /// Attaches, then asks the kernel for the length: in this order the id cannot have come to mean another segment.
+    pub(crate) fn attach(segment: Segment, options: &AttachOptions) -> io::Result<Self> {
         let start = sys::attach(segment.id(), options)?;
-        Ok(Self { start, len: 0, segment, read_only: options.read_only })
-    }
-
-    /// Takes the length from the kernel.
-    pub(crate) fn measure(&mut self) -> io::Result<()> {
-        let len = self.segment.stat()?.size();
-        if isize::try_from(len).is_err() {
+        // From here on dropping it detaches.
+        let mut attachment = Self { start, len: 0, segment, read_only: options.read_only };
+        attachment.len = segment.stat()?.size();
+        if isize::try_from(attachment.len).is_err() {
             return Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,
-                format!("a segment of {len} bytes is over isize::MAX"),
+                format!("a segment of {} bytes is over isize::MAX", attachment.len),
             ));
         }
-        self.len = len;
-        Ok(())
-    }
-
-    /// Takes the length from the caller of `attach_with_len`, who vouches for it.
-    pub(crate) const fn assume_len(&mut self, len: usize) {
-        self.len = len;
+        Ok(attachment)
     }
 
     /// Returns the address of the first byte, which is the start of a page.
@@ -97,14 +88,9 @@ impl Attachment {
     /// This is the size that was asked at creation. The mapping goes on to the end of the last page.
     #[doc(alias = "shm_segsz")]
     #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a segment is never empty")]
     pub const fn len(&self) -> usize {
         self.len
-    }
-
-    /// Tells whether the length is 0, which only [`Segment::attach_with_len`] can bring about.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// Returns the segment that is attached.

@@ -132,46 +132,7 @@ impl Segment {
     /// - [Linux: shmat(2)](https://man7.org/linux/man-pages/man2/shmop.2.html)
     #[doc(alias = "shmat")]
     pub fn attach(self, options: &AttachOptions) -> io::Result<Attachment> {
-        let mut attachment = Attachment::of_unknown_len(self, options)?;
-        attachment.measure()?;
-        Ok(attachment)
-    }
-
-    /// Maps the segment into this process, without asking the kernel for the length.
-    ///
-    /// For the process that has just created the segment and saves one call. [`Attachment::len`] will be `len`.
-    ///
-    /// # Safety
-    ///
-    /// - The id still means the segment whose size the caller knows: nobody has removed it.
-    /// - `len` does not exceed that size, nor `isize::MAX`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`attach`](Self::attach).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use shared_region_sysv::{AttachOptions, IPC_PRIVATE, Segment};
-    ///
-    /// let segment = Segment::create_new(IPC_PRIVATE, 4096, 0o600)?;
-    /// // SAFETY: the segment was made with 4096 bytes, and nobody else knows its id.
-    /// let attachment = unsafe { segment.attach_with_len(4096, &AttachOptions::new()) };
-    /// segment.remove()?;
-    /// assert_eq!(attachment?.len(), 4096);
-    /// # std::io::Result::Ok(())
-    /// ```
-    ///
-    /// # References
-    ///
-    /// - [POSIX: `shmat`](https://pubs.opengroup.org/onlinepubs/9799919799/functions/shmat.html)
-    /// - [Linux: shmat(2)](https://man7.org/linux/man-pages/man2/shmop.2.html)
-    #[doc(alias = "shmat")]
-    pub unsafe fn attach_with_len(self, len: usize, options: &AttachOptions) -> io::Result<Attachment> {
-        let mut attachment = Attachment::of_unknown_len(self, options)?;
-        attachment.assume_len(len);
-        Ok(attachment)
+        Attachment::attach(self, options)
     }
 
     /// Reads what the kernel knows about the segment: `shmctl(id, IPC_STAT, &ds)`.

@@ -42,25 +42,10 @@ fn an_attachment_has_the_length_that_was_asked_and_starts_at_a_page() {
         let segment = Guard::private(size, 0o600);
         let attachment = segment.attached();
         assert_eq!(attachment.len(), size);
-        assert!(!attachment.is_empty());
         assert_eq!(attachment.as_ptr().addr() % 4096, 0);
         assert_eq!(attachment.as_ptr(), attachment.as_mut_ptr().cast_const());
         assert_eq!(attachment.segment(), *segment);
     }
-}
-
-#[test]
-fn a_known_length_is_taken_as_it_is() {
-    let segment = Guard::private(5000, 0o600);
-    // SAFETY: the segment has 5000 bytes.
-    let whole = unsafe { segment.attach_with_len(5000, &RW) }.unwrap();
-    assert_eq!(whole.len(), 5000);
-    // SAFETY: as above.
-    let part = unsafe { segment.attach_with_len(10, &RO) }.unwrap();
-    assert_eq!((part.len(), part.is_read_only()), (10, true));
-    // SAFETY: as above.
-    let none = unsafe { segment.attach_with_len(0, &RW) }.unwrap();
-    assert!(none.is_empty());
 }
 
 #[test]
