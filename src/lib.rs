@@ -52,6 +52,7 @@
     not(all(feature = "posix", feature = "sysv")),
     allow(rustdoc::broken_intra_doc_links, reason = "the documentation speaks of both backends")
 )]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod access;
 mod backend;
