@@ -6,7 +6,7 @@ use std::io;
 
 use nix::errno::Errno;
 
-use crate::limits::{ADDRESS_SPACE, FILE_SIZE, LOCKED_MEMORY, OPEN_FILES};
+use crate::limits::{ADDRESS_SPACE, FILE_SIZE, LOCKED_MEMORY, OPEN_FILES, mappings_exceeded};
 use crate::name::RegionId;
 
 /// A result whose error is this crate's [`Error`] unless another is named.
@@ -22,7 +22,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | `PermissionDenied`, `ReadOnly` | EACCES, EPERM; writing to a read-only region | `PermissionDenied` |
 /// | `SizeMismatch` | smaller than `min_size` or than asked | `InvalidInput` |
 /// | `NoSpace` | tmpfs bytes or inodes, SHMALL, memory | `StorageFull`; `OutOfMemory` for ENOMEM |
-/// | `LimitExceeded` | SHMMAX, SHMMNI, NOFILE, FSIZE, AS, MEMLOCK | `QuotaExceeded`; `FileTooLarge` for EFBIG |
+/// | `LimitExceeded` | SHMMAX, SHMMNI, NOFILE, FSIZE, AS, MEMLOCK, mappings | `QuotaExceeded`; `FileTooLarge` for EFBIG |
 /// | `NotReady`, `Busy` | size 0 past the deadline; a grower's lock past the deadline; retries used up | `TimedOut` |
 /// | `NotSharedMemory` | a link, FIFO, directory, device or socket under the name | `InvalidData` |
 /// | `AddressInUse` | the fixed address is occupied | `AddrInUse` |
@@ -220,31 +220,33 @@ impl Error {
     /// Backends translate first what only they know.
     pub fn from_io(error: &io::Error) -> Self {
         let errno = error.raw_os_error();
-        let this =
-            match errno.map(Errno::from_raw) {
-                Some(Errno::ENOENT | Errno::EIDRM) => Self::new(ErrorKind::NotFound),
-                Some(Errno::EEXIST) => Self::new(ErrorKind::AlreadyExists),
-                Some(Errno::EACCES | Errno::EPERM) => Self::new(ErrorKind::PermissionDenied),
-                Some(errno @ Errno::EMFILE) => OPEN_FILES.exceeded(errno),
-                Some(errno @ Errno::EFBIG) if FILE_SIZE.value().is_some() => FILE_SIZE.exceeded(errno),
-                Some(Errno::EFBIG) => Self::new(ErrorKind::NoSpace)
-                    .reason("that is more than the file system gives one file: ask for less"),
-                Some(errno @ Errno::EAGAIN) => LOCKED_MEMORY.exceeded(errno),
-                Some(errno @ Errno::ENOMEM) if ADDRESS_SPACE.value().is_some() => ADDRESS_SPACE.exceeded(errno),
-                Some(Errno::ENFILE) => Self::new(ErrorKind::NoSpace)
-                    .reason("the system has no file handle left: raise fs.file-max, or close some"),
-                Some(Errno::ENOMEM | Errno::ENOSPC) => Self::new(ErrorKind::NoSpace),
-                Some(Errno::ENOSYS) => {
-                    Self::new(ErrorKind::BackendUnavailable).reason("this kernel or sandbox lacks the system call")
-                }
-                Some(Errno::EROFS) => Self::new(ErrorKind::BackendUnavailable)
-                    .reason("the store is mounted read-only: remount it writable"),
-                Some(other) => Self::new(ErrorKind::Unexpected).reason(other.desc()),
-                None if error.kind() == io::ErrorKind::Unsupported => {
-                    Self::new(ErrorKind::Unsupported).reason(error.to_string())
-                }
-                None => Self::new(ErrorKind::Unexpected).reason(error.to_string()),
-            };
+        let this = match errno.map(Errno::from_raw) {
+            Some(Errno::ENOENT | Errno::EIDRM) => Self::new(ErrorKind::NotFound),
+            Some(Errno::EEXIST) => Self::new(ErrorKind::AlreadyExists),
+            Some(Errno::EACCES | Errno::EPERM) => Self::new(ErrorKind::PermissionDenied),
+            Some(errno @ Errno::EMFILE) => OPEN_FILES.exceeded(errno),
+            Some(errno @ Errno::EFBIG) if FILE_SIZE.value().is_some() => FILE_SIZE.exceeded(errno),
+            Some(Errno::EFBIG) => {
+                Self::new(ErrorKind::NoSpace).reason("that is more than the file system gives one file: ask for less")
+            }
+            Some(errno @ Errno::EAGAIN) => LOCKED_MEMORY.exceeded(errno),
+            Some(errno @ Errno::ENOMEM) if ADDRESS_SPACE.value().is_some() => ADDRESS_SPACE.exceeded(errno),
+            Some(Errno::ENFILE) => Self::new(ErrorKind::NoSpace)
+                .reason("the system has no file handle left: raise fs.file-max, or close some"),
+            Some(errno @ Errno::ENOMEM) => mappings_exceeded(errno).unwrap_or_else(|| Self::new(ErrorKind::NoSpace)),
+            Some(Errno::ENOSPC) => Self::new(ErrorKind::NoSpace),
+            Some(Errno::ENOSYS) => {
+                Self::new(ErrorKind::BackendUnavailable).reason("this kernel or sandbox lacks the system call")
+            }
+            Some(Errno::EROFS) => {
+                Self::new(ErrorKind::BackendUnavailable).reason("the store is mounted read-only: remount it writable")
+            }
+            Some(other) => Self::new(ErrorKind::Unexpected).reason(other.desc()),
+            None if error.kind() == io::ErrorKind::Unsupported => {
+                Self::new(ErrorKind::Unsupported).reason(error.to_string())
+            }
+            None => Self::new(ErrorKind::Unexpected).reason(error.to_string()),
+        };
         match errno {
             Some(errno) => this.errno(errno),
             None => this,

@@ -1,5 +1,8 @@
 //! The limits of this process that a call may have hit.
 
+use std::fs::{self, File};
+use std::io::{self, Read};
+
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
@@ -32,6 +35,24 @@ impl Limit {
         let kind = ErrorKind::LimitExceeded { limit: self.name, value: self.value().unwrap_or(u64::MAX) };
         Error::new(kind).errno(errno as i32)
     }
+}
+
+/// Says that this process has as many mappings as Linux lets it have, if that is so.
+pub(crate) fn mappings_exceeded(errno: Errno) -> Option<Error> {
+    let value = fs::read_to_string("/proc/sys/vm/max_map_count").ok()?.trim().parse().ok()?;
+    let (mut maps, mut chunk, mut mappings) = (File::open("/proc/self/maps").ok()?, [0; 4096], 0);
+    // Piece by piece, as memory for all of it would take a mapping.
+    loop {
+        match maps.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(read) => mappings += chunk[..read].iter().filter(|&&byte| byte == b'\n').count() as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+    // The list has a line or two that are not counted.
+    let kind = ErrorKind::LimitExceeded { limit: "vm.max_map_count", value };
+    (mappings + 8 >= value).then(|| Error::new(kind).errno(errno as i32))
 }
 
 cfg_if::cfg_if! {

@@ -80,6 +80,38 @@ fn removal_on_drop_tells_processes_with_the_same_pid_apart(backend: impl shared_
     assert_eq!(code, 0, "3: the forked child removed it; 4: its creator did not");
 }
 
+/// Maps a region over and over in a child, until Linux lets it have no more mappings.
+#[cfg(all(target_os = "linux", any(feature = "posix", feature = "sysv")))]
+fn too_many_mappings_are_told_as_such(backend: impl shared_region::Backend) {
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{ForkResult, fork};
+    use shared_region::{CreateOptions, ErrorKind, SharedRegion};
+
+    let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap().trim().parse().unwrap();
+    if limit > 100_000 {
+        eprintln!("skipped: {limit} mappings take too long to make");
+        return;
+    }
+    let region = backend.create_unnamed(&CreateOptions::new(1)).unwrap();
+    // SAFETY: the child runs what the parent's other threads do not touch, and leaves by `_exit`; fork(2).
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Child => {
+            // Room first, as an allocation may need a mapping too.
+            let mut clones = Vec::with_capacity(100_000);
+            let error = loop {
+                match region.try_clone() {
+                    Ok(clone) => clones.push(clone),
+                    Err(error) => break error.kind(),
+                }
+            };
+            let told = error == ErrorKind::LimitExceeded { limit: "vm.max_map_count", value: limit };
+            // SAFETY: nothing of this program runs after it; _exit(2).
+            unsafe { nix::libc::_exit(if told { 0 } else { 1 }) }
+        }
+        ForkResult::Parent { child } => assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0))),
+    }
+}
+
 #[cfg(feature = "posix")]
 mod posix {
     use std::os::fd::AsFd;
@@ -90,6 +122,12 @@ mod posix {
     #[test]
     fn no_owner_is_minus_1() {
         super::no_owner_is_minus_1(Posix);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn too_many_mappings_are_told_as_such() {
+        super::too_many_mappings_are_told_as_such(Posix);
     }
 
     #[test]
@@ -148,6 +186,12 @@ mod sysv {
     #[test]
     fn no_owner_is_minus_1() {
         super::no_owner_is_minus_1(Sysv);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn too_many_mappings_are_told_as_such() {
+        super::too_many_mappings_are_told_as_such(Sysv);
     }
 
     #[test]
