@@ -58,9 +58,9 @@ pub(crate) fn names_only(flags: OFlag) -> bool {
     flags.contains(OFlag::O_PATH)
 }
 
-pub(crate) fn create_unlinked() -> io::Result<File> {
+pub(crate) fn create_unlinked(mode: u32) -> io::Result<File> {
     let mut options = File::options();
-    options.read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE);
+    options.read(true).write(true).mode(mode).custom_flags(libc::O_TMPFILE);
     retry(|| options.open(DIRECTORY))
 }
 
