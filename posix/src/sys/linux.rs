@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use memmap2::{Advice, MmapRaw};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, SealFlag, fcntl};
+use nix::fcntl::{self, AT_FDCWD, AtFlags, FcntlArg, OFlag, SealFlag, fcntl};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{shm_open, shm_unlink};
@@ -154,9 +154,9 @@ pub(crate) fn set_owner(name: &CStr, uid: Option<u32>, gid: Option<u32>) -> io::
 /// Makes a call with a path that leads to an object and nothing else, whatever its name may come to mean.
 fn change(name: &CStr, call: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     let path = StorePath::new(name)?;
-    let mut pin = File::options();
-    pin.read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW);
-    let file = retry(|| pin.open(path.as_path()))?;
+    // Not by `std`, which with musl takes O_PATH for an access mode and leaves it out, and so would wait for a FIFO's end.
+    let pin = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = File::from(retry(|| Ok(fcntl::open(path.as_c_str(), pin, Mode::empty())?))?);
     if !is_shared_memory(&retry(|| file.metadata())?) {
         return Err(error(libc::ENODEV));
     }

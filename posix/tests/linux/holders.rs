@@ -3,17 +3,18 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::process;
 use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use memmap2::MmapOptions;
+use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, alarm, fork};
 use shared_region_posix::{Holders, MapAccess, Object, OpenOptions, holders, holders_of, is_held};
@@ -180,7 +181,7 @@ fn child_looks_past_a_file_system() {
         // Nobody reads what is asked of it, and it lets one user ask.
         let options = format!("fd={},rootmode=40000,user_id={NOBODY},group_id={NOBODY}", silent.as_raw_fd());
         mount(Some("silent"), "/dev/shm/silent", Some("fuse"), MsFlags::empty(), Some(options.as_str())).unwrap();
-        let descriptor = File::options().read(true).custom_flags(libc::O_PATH).open("/dev/shm/silent").unwrap();
+        let descriptor = File::from(open("/dev/shm/silent", OFlag::O_PATH, Mode::empty()).unwrap());
         assert_eq!(code(descriptor.metadata()), libc::EACCES);
         // Not in this process, which as the first of its namespace would ignore the alarm.
         let passed = forked(|| {
