@@ -15,7 +15,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, alarm, fork};
 use shared_region_posix::{Holders, MapAccess, Object, OpenOptions, holders, holders_of, is_held};
 
@@ -363,5 +363,28 @@ fn a_process_whose_main_thread_has_ended_is_seen() {
             waitpid(child, None).unwrap();
             assert!(pids(&found).contains(&child.as_raw().unsigned_abs()), "{found:?}");
         }
+    }
+}
+
+#[test]
+fn a_thread_can_look_when_the_main_thread_has_ended() {
+    let object = Object::memfd(c"test", 0o600).unwrap();
+    let (device, inode) = id(&object);
+    // SAFETY: the child starts a thread and ends its own; see fork(2).
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Child => {
+            thread::spawn(move || {
+                while !fs::read_to_string("/proc/self/status").unwrap().contains("State:\tZ") {
+                    thread::yield_now();
+                }
+                let seen = holders(device, inode).is_ok_and(|found| pids(&found).contains(&process::id()));
+                // SAFETY: ends the child without running this process' destructors; see _exit(2).
+                unsafe { libc::_exit(i32::from(!seen)) }
+            });
+            // SAFETY: ends this thread alone and runs nothing of this process' any more; see exit(2).
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+            unreachable!()
+        }
+        ForkResult::Parent { child } => assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0)),
     }
 }
