@@ -1,0 +1,153 @@
+//! What keeps a server from sharing memory, and what still works then.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+
+use nix::sched::{CloneFlags, unshare};
+use shared_region::{Backend, CreateOptions, SharedRegion, Sysv};
+use shared_region_sysv::{GetOptions, IPC_PRIVATE};
+
+use crate::server::{NOBODY, Program, Server, eventually, is_root, look, picture, skip, window};
+use crate::x11_shm::frames::attach;
+
+const SIZE: (u16, u16) = (160, 120);
+const ARGUMENTS: &str = "--backend sysv --size 160x120";
+
+/// Waits until a program's window shows one of its frames.
+fn assert_shown(server: &Server) {
+    let onlooker = server.connect();
+    let window = window(&onlooker, SIZE);
+    eventually(|| {
+        let shown = look(&onlooker, window, SIZE).unwrap();
+        (0..600).any(|frame| picture(frame, SIZE) == shown)
+    });
+}
+
+#[test]
+fn a_server_without_the_extension_is_sent_the_frames() {
+    let Some(server) = Server::start_as(|command| command.args(["-extension", "MIT-SHM"])) else { return };
+    let mut program = Program::start(server.display(), ARGUMENTS);
+    let (way, tried) = program.hear();
+    assert_eq!(way, "connection", "{tried}");
+    assert!(tried.contains("not by sysv: ") && tried.contains("not by posix: "), "{tried}");
+    assert_shown(&server);
+}
+
+#[test]
+fn a_server_of_another_user_gets_a_descriptor_or_a_segment_of_its_own() {
+    if !is_root() {
+        return skip("a server of another user takes root");
+    }
+    let Some(server) = Server::start_as(|command| command.uid(NOBODY).gid(NOBODY)) else { return };
+    let mut program = Program::start(server.display(), ARGUMENTS);
+    let (way, tried) = program.hear();
+    assert_eq!(way, "posix", "{tried}");
+    assert!(tried.contains("not by sysv: the server refuses it: BadAccess"), "{tried}");
+    assert_shown(&server);
+
+    let connection = server.connect();
+    let region = Sysv.create_unnamed(&CreateOptions::new(100)).unwrap();
+    attach(&connection, &region).unwrap_err();
+    region.set_owner(Some(NOBODY), None).unwrap();
+    attach(&connection, &region).unwrap();
+    assert_eq!(region.metadata().unwrap().mode(), 0o600);
+}
+
+#[test]
+fn a_server_of_root_attaches_the_segments_of_its_clients() {
+    if !is_root() {
+        return skip("a server of another user takes root");
+    }
+    let Some(server) = Server::start() else { return };
+    let mut program = Program::start_as(server.display(), ARGUMENTS, |command| command.uid(NOBODY).gid(NOBODY));
+    let (way, tried) = program.hear();
+    assert_eq!(way, "sysv", "{tried}");
+    assert_shown(&server);
+}
+
+/// Puts a process into an IPC namespace of its own, in which a stranger's segment has the first id.
+fn with_a_strangers_segment(command: &mut Command) -> &mut Command {
+    let confine = || {
+        unshare(CloneFlags::CLONE_NEWIPC)?;
+        GetOptions::new().create(true).mode(0o666).get(IPC_PRIVATE, 1 << 20).map(drop)
+    };
+    // SAFETY: two system calls; nothing is allocated or locked between fork and exec.
+    unsafe { command.pre_exec(confine) }
+}
+
+/// Puts a process into an empty IPC namespace of its own.
+fn apart(command: &mut Command) -> &mut Command {
+    // SAFETY: as above.
+    unsafe { command.pre_exec(|| Ok(unshare(CloneFlags::CLONE_NEWIPC)?)) }
+}
+
+#[test]
+fn a_server_in_another_ipc_namespace_is_found_out_and_gets_a_descriptor() {
+    if !is_root() {
+        return skip("an IPC namespace takes root");
+    }
+    let Some(server) = Server::start_as(with_a_strangers_segment) else { return };
+    let mut program = Program::start_as(server.display(), ARGUMENTS, apart);
+    let (way, tried) = program.hear();
+    assert_eq!(way, "posix", "{tried}");
+    assert!(tried.contains("not by sysv: the server sees other segments"), "{tried}");
+    assert_shown(&server);
+}
+
+/// Passes bytes on to a server, and no descriptors, as `ssh -X` does; ends with the test's process.
+struct Relay {
+    socket: PathBuf,
+    display: String,
+}
+
+impl Relay {
+    fn start(server: &Server) -> Self {
+        // Far above the displays that servers choose.
+        let display = 20_000 + std::process::id() % 40_000;
+        let path = PathBuf::from(format!("/tmp/.X11-unix/X{display}"));
+        let listener = UnixListener::bind(&path).unwrap();
+        let socket = server.socket();
+        thread::spawn(move || {
+            while let Ok((client, _)) = listener.accept() {
+                let server = UnixStream::connect(&socket).unwrap();
+                for (mut from, mut to) in [(&client, &server), (&server, &client)]
+                    .map(|(from, to)| (from.try_clone().unwrap(), to.try_clone().unwrap()))
+                {
+                    thread::spawn(move || {
+                        let mut bytes = [0; 4096];
+                        while let Ok(len @ 1..) = from.read(&mut bytes) {
+                            to.write_all(&bytes[..len]).unwrap();
+                        }
+                    });
+                }
+            }
+        });
+        Self { socket: path, display: format!(":{display}") }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.socket);
+    }
+}
+
+#[test]
+fn a_server_behind_a_relay_on_another_host_is_sent_the_frames() {
+    if !is_root() {
+        return skip("an IPC namespace takes root");
+    }
+    let Some(server) = Server::start_as(with_a_strangers_segment) else { return };
+    let relay = Relay::start(&server);
+    let mut program = Program::start_as(&relay.display, ARGUMENTS, apart);
+    let (way, tried) = program.hear();
+    assert_eq!(way, "connection", "{tried}");
+    assert!(tried.contains("not by sysv: the server sees other segments"), "{tried}");
+    assert!(tried.contains("not by posix: the server refuses it: BadMatch"), "{tried}");
+    assert_shown(&server);
+}
