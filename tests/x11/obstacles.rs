@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
@@ -107,8 +108,9 @@ struct Relay {
 
 impl Relay {
     fn start(server: &Server) -> Self {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
         // Far above the displays that servers choose.
-        let display = 20_000 + std::process::id() % 40_000;
+        let display = 20_000 + (std::process::id() * 2 + COUNTER.fetch_add(1, Relaxed)) % 40_000;
         let path = PathBuf::from(format!("/tmp/.X11-unix/X{display}"));
         let listener = UnixListener::bind(&path).unwrap();
         let socket = server.socket();
@@ -135,6 +137,30 @@ impl Drop for Relay {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.socket);
     }
+}
+
+#[test]
+fn a_server_in_another_ipc_namespace_without_that_id_refuses_and_gets_a_descriptor() {
+    if !is_root() {
+        return skip("an IPC namespace takes root");
+    }
+    let Some(server) = Server::start_as(apart) else { return };
+    let mut program = Program::start(server.display(), ARGUMENTS);
+    let (way, tried) = program.hear();
+    assert_eq!(way, "posix", "{tried}");
+    assert!(tried.contains("not by sysv: the server refuses it: BadAccess"), "{tried}");
+    assert_shown(&server);
+}
+
+#[test]
+fn a_server_behind_a_relay_on_this_host_attaches_segments_and_gets_no_descriptors() {
+    let Some(server) = Server::start() else { return };
+    let relay = Relay::start(&server);
+    let mut program = Program::start(&relay.display, "--backend posix --size 160x120");
+    let (way, tried) = program.hear();
+    assert_eq!(way, "sysv", "{tried}");
+    assert!(tried.contains("not by posix: the server refuses it: BadMatch"), "{tried}");
+    assert_shown(&server);
 }
 
 #[test]
