@@ -6,7 +6,7 @@
 //!
 //! The server's extension MIT-SHM takes a System V segment by its id and, since version 1.2, POSIX shared memory by its
 //! descriptor. The same code draws into both. What the server refuses is tried by the other backend, and in the end the
-//! pixels go over the connection: so it works over `ssh -X`, in a container, and beside a server of another user.
+//! pixels go over the connection: so it works in a container, beside a server of another user, and through `ssh -X`.
 //! `--backend` says what is tried first.
 
 use std::env;
