@@ -15,7 +15,7 @@ const DIGITS: [u16; 10] = [
     0b111_101_111_101_111,
     0b111_101_111_001_111,
 ];
-/// A dot's width and height in pixels, and where the number starts.
+/// A dot's width and height in pixels, and the number's distance from the corner.
 const DOT: usize = 4;
 const MARGIN: usize = 12;
 
@@ -45,18 +45,19 @@ impl Plasma {
             let height = across + wave(x + 2 * now) + wave(x + y + 512 - (now & 511));
             *pixel = self.colours[(height / 2 + frame as u32) as usize & 255];
         }
-        number(frame, y, row);
+        number(frame, y, MARGIN + DOT / 2, 0x000000, row); // its shadow
+        number(frame, y, MARGIN, 0xffffff, row);
     }
 }
 
-/// Writes a row of the number over the picture.
-fn number(frame: u64, y: usize, row: &mut [u32]) {
-    let Some(line) = y.checked_sub(MARGIN).map(|y| y / DOT).filter(|&line| line < 5) else { return };
+/// Writes a row of the number over the picture, so far from its left and upper edge.
+fn number(frame: u64, y: usize, margin: usize, colour: u32, row: &mut [u32]) {
+    let Some(line) = y.checked_sub(margin).map(|y| y / DOT).filter(|&line| line < 5) else { return };
     for (place, digit) in frame.to_string().bytes().enumerate() {
         let dots = DIGITS[usize::from(digit - b'0')] >> (12 - 3 * line);
         for column in (0..3).filter(|column| dots >> (2 - column) & 1 == 1) {
-            let start = MARGIN + (4 * place + column) * DOT;
-            row.iter_mut().skip(start).take(DOT).for_each(|pixel| *pixel = 0xffffff);
+            let start = margin + (4 * place + column) * DOT;
+            row.iter_mut().skip(start).take(DOT).for_each(|pixel| *pixel = colour);
         }
     }
 }

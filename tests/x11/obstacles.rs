@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use nix::sched::{CloneFlags, unshare};
 use shared_region::{Backend, CreateOptions, SharedRegion, Sysv};
 use shared_region_sysv::{GetOptions, IPC_PRIVATE};
 
-use crate::server::{NOBODY, Program, Server, eventually, is_root, look, picture, skip, window};
+use crate::server::{NOBODY, Program, Server, eventually, is_a_frame, is_root, look, skip, window};
 use crate::x11_shm::frames::attach;
 
 const SIZE: (u16, u16) = (160, 120);
@@ -23,10 +24,7 @@ const ARGUMENTS: &str = "--backend sysv --size 160x120";
 fn assert_shown(server: &Server) {
     let onlooker = server.connect();
     let window = window(&onlooker, SIZE);
-    eventually(|| {
-        let shown = look(&onlooker, window, SIZE).unwrap();
-        (0..600).any(|frame| picture(frame, SIZE) == shown)
-    });
+    eventually(|| is_a_frame(&look(&onlooker, window, SIZE).unwrap(), SIZE));
 }
 
 #[test]
@@ -56,7 +54,8 @@ fn a_server_of_another_user_gets_a_descriptor_or_a_segment_of_its_own() {
     attach(&connection, &region).unwrap_err();
     region.set_owner(Some(NOBODY), None).unwrap();
     attach(&connection, &region).unwrap();
-    assert_eq!(region.metadata().unwrap().mode(), 0o600);
+    let facts = region.metadata().unwrap();
+    assert!(facts.mode() == 0o600 && facts.is_removed());
 }
 
 #[test]
@@ -100,7 +99,7 @@ fn a_server_in_another_ipc_namespace_is_found_out_and_gets_a_descriptor() {
     assert_shown(&server);
 }
 
-/// Passes bytes on to a server, and no descriptors, as `ssh -X` does; ends with the test's process.
+/// Passes one client's bytes on to a server, and no descriptors, as forwarding over a network does.
 struct Relay {
     socket: PathBuf,
     display: String,
@@ -111,26 +110,31 @@ impl Relay {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         // Far above the displays that servers choose.
         let display = 20_000 + (std::process::id() * 2 + COUNTER.fetch_add(1, Relaxed)) % 40_000;
-        let path = PathBuf::from(format!("/tmp/.X11-unix/X{display}"));
-        let listener = UnixListener::bind(&path).unwrap();
-        let socket = server.socket();
+        let socket = PathBuf::from(format!("/tmp/.X11-unix/X{display}"));
+        let listener = UnixListener::bind(&socket).unwrap();
+        let relay = Self { socket, display: format!(":{display}") };
+        let (ours, theirs) = (relay.socket.clone(), server.socket());
         thread::spawn(move || {
-            while let Ok((client, _)) = listener.accept() {
-                let server = UnixStream::connect(&socket).unwrap();
-                for (mut from, mut to) in [(&client, &server), (&server, &client)]
-                    .map(|(from, to)| (from.try_clone().unwrap(), to.try_clone().unwrap()))
-                {
-                    thread::spawn(move || {
-                        let mut bytes = [0; 4096];
-                        while let Ok(len @ 1..) = from.read(&mut bytes) {
-                            to.write_all(&bytes[..len]).unwrap();
-                        }
-                    });
-                }
-            }
+            let (client, _) = listener.accept().unwrap();
+            fs::remove_file(ours).unwrap();
+            let server = UnixStream::connect(theirs).unwrap();
+            thread::scope(|scope| {
+                scope.spawn(|| pass_on(&client, &server));
+                scope.spawn(|| pass_on(&server, &client));
+            });
         });
-        Self { socket: path, display: format!(":{display}") }
+        relay
     }
+}
+
+fn pass_on(mut from: &UnixStream, mut to: &UnixStream) {
+    let mut bytes = [0; 4096];
+    while let Ok(len @ 1..) = from.read(&mut bytes) {
+        if to.write_all(&bytes[..len]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
 }
 
 impl Drop for Relay {

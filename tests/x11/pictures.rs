@@ -3,13 +3,13 @@
 use shared_region::{Backend, CreateOptions, OpenOptions, PosixRegion, SharedRegion, SharedRegionExt};
 use x11rb::connection::Connection;
 use x11rb::protocol::Event;
-use x11rb::protocol::shm::ConnectionExt as _;
+use x11rb::protocol::shm::{ConnectionExt as _, Seg};
 use x11rb::protocol::xproto::ImageFormat;
 use x11rb::rust_connection::RustConnection;
 use x11rb::wrapper::{ConnectionExt as _, GrabServer};
 
 use crate::BACKENDS;
-use crate::server::{Program, Server, look, picture, window};
+use crate::server::{Program, Server, eventually, is_a_frame, look, picture, window};
 use crate::x11_shm::frames::{Frames, attach};
 use crate::x11_shm::{Canvas, plasma::Plasma};
 
@@ -101,14 +101,31 @@ fn frames_in_a_new_size_take_over_while_the_server_still_reads_the_old_ones() {
     }
 }
 
+/// Has the server show what is at the start of a segment.
+fn show_segment(connection: &RustConnection, canvas: &Canvas, segment: Seg, (width, height): (u16, u16)) {
+    let Canvas { window, gc, depth, .. } = *canvas;
+    let format = ImageFormat::Z_PIXMAP.into();
+    connection
+        .shm_put_image(window, gc, width, height, 0, 0, width, height, 0, 0, depth, format, false, segment, 0)
+        .unwrap()
+        .check()
+        .unwrap();
+}
+
+/// A frame, and the bytes that it is in memory.
+fn frame_and_bytes(frame: u64, size: (u16, u16)) -> (Vec<u32>, Vec<u8>) {
+    let pixels = picture(frame, size);
+    let bytes = pixels.iter().flat_map(|pixel| pixel.to_le_bytes()).collect();
+    (pixels, bytes)
+}
+
 /// For systems where nothing can be attached once it has been removed: the server first, then the removal.
 #[test]
 fn a_region_that_is_removed_once_the_server_has_it_goes_on_working() {
     let Some(server) = Server::start() else { return };
     let connection = server.connect();
     let size = (40, 30);
-    let expected = picture(3, size);
-    let bytes: Vec<u8> = expected.iter().flat_map(|pixel| pixel.to_le_bytes()).collect();
+    let (expected, bytes) = frame_and_bytes(3, size);
     for backend in BACKENDS {
         let canvas = Canvas::new(&connection, 0, size).unwrap();
         let region = backend.create_unique("x11-test-", &CreateOptions::new(bytes.len())).unwrap();
@@ -119,25 +136,7 @@ fn a_region_that_is_removed_once_the_server_has_it_goes_on_working() {
         assert!(!backend.exists(id.name().unwrap()).unwrap());
         region.write_at(0, &bytes).unwrap();
         drop(region); // the server's attachment keeps it
-        let (width, height, format) = (size.0, size.1, ImageFormat::Z_PIXMAP.into());
-        let put = connection.shm_put_image(
-            canvas.window,
-            canvas.gc,
-            width,
-            height,
-            0,
-            0,
-            width,
-            height,
-            0,
-            0,
-            canvas.depth,
-            format,
-            false,
-            segment,
-            0,
-        );
-        put.unwrap().check().unwrap();
+        show_segment(&connection, &canvas, segment, size);
         assert!(look(&connection, canvas.window, size).unwrap() == expected, "{backend}");
         connection.shm_detach(segment).unwrap().check().unwrap();
     }
@@ -150,37 +149,19 @@ fn memory_that_the_server_made_is_adopted_by_its_descriptor() {
     let version = connection.shm_query_version().unwrap().reply().unwrap();
     assert!((version.major_version, version.minor_version) >= (1, 2));
     let size = (40, 30);
-    let expected = picture(4, size);
-    let bytes: Vec<u8> = expected.iter().flat_map(|pixel| pixel.to_le_bytes()).collect();
+    let (expected, bytes) = frame_and_bytes(4, size);
     let canvas = Canvas::new(&connection, 0, size).unwrap();
     let segment = connection.generate_id().unwrap();
     let made = connection.shm_create_segment(segment, bytes.len() as u32, false).unwrap().reply().unwrap();
     let region = PosixRegion::from_fd(made.shm_fd, &OpenOptions::new().min_size(bytes.len())).unwrap();
     assert_eq!((region.len(), region.id()), (bytes.len(), None));
     region.write_at(0, &bytes).unwrap();
-    let (width, height, format) = (size.0, size.1, ImageFormat::Z_PIXMAP.into());
-    let put = connection.shm_put_image(
-        canvas.window,
-        canvas.gc,
-        width,
-        height,
-        0,
-        0,
-        width,
-        height,
-        0,
-        0,
-        canvas.depth,
-        format,
-        false,
-        segment,
-        0,
-    );
-    put.unwrap().check().unwrap();
+    show_segment(&connection, &canvas, segment, size);
     assert!(look(&connection, canvas.window, size).unwrap() == expected);
     // And the other way: the server writes what the window shows.
     region.fill_at(0, bytes.len(), 0).unwrap();
-    let get = connection.shm_get_image(canvas.window, 0, 0, width, height, !0, format, segment, 0);
+    let format = ImageFormat::Z_PIXMAP.into();
+    let get = connection.shm_get_image(canvas.window, 0, 0, size.0, size.1, !0, format, segment, 0);
     assert_eq!(get.unwrap().reply().unwrap().size as usize, bytes.len());
     let mut taken = vec![0; bytes.len()];
     region.read_at(0, &mut taken).unwrap();
@@ -196,11 +177,5 @@ fn a_program_follows_the_size_of_its_window() {
     assert_eq!(program.hear().0, "posix");
     let window = window(&onlooker, (100, 50));
     onlooker.configure_window(window, &ConfigureWindowAux::new().width(120).height(70)).unwrap();
-    let mut frame = 0;
-    crate::server::eventually(|| {
-        let shown = look(&onlooker, window, (120, 70)).unwrap();
-        let found = (frame..frame + 600).find(|&frame| picture(frame, (120, 70)) == shown);
-        frame = found.unwrap_or(frame);
-        found.is_some()
-    });
+    eventually(|| is_a_frame(&look(&onlooker, window, (120, 70)).unwrap(), (120, 70)));
 }

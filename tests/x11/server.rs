@@ -44,7 +44,7 @@ impl Server {
     /// Starts it with other arguments, as another user, or the like.
     pub(crate) fn start_as(change: impl FnOnce(&mut Command) -> &mut Command) -> Option<Self> {
         let mut command = Command::new("Xvfb");
-        // On its output it says which display it has, once it can be connected to.
+        // Whoever is on this machine may connect. On its output it says which display it has, once it can be connected to.
         command.args(["-displayfd", "1", "-nolisten", "tcp", "-noreset", "-ac", "-screen", "0", "400x300x24"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         change(&mut command);
@@ -165,6 +165,18 @@ pub(crate) fn picture(frame: u64, (width, height): (u16, u16)) -> Vec<u32> {
         plasma.row(frame, y, row);
     }
     pixels
+}
+
+/// Says whether a picture is one of the frames of the first minutes.
+pub(crate) fn is_a_frame(shown: &[u32], (width, _): (u16, u16)) -> bool {
+    let (plasma, width) = (Plasma::new(), usize::from(width));
+    let mut expected = vec![0; width];
+    (0..10_000).any(|frame| {
+        shown.chunks_exact(width).enumerate().all(|(y, row)| {
+            plasma.row(frame, y, &mut expected);
+            row == expected
+        })
+    })
 }
 
 /// What a window shows, taken over the connection; `None` if it cannot be seen yet.
