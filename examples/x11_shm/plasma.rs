@@ -38,12 +38,12 @@ impl Plasma {
 
     /// Works out one row of a frame; pixels are 0xRRGGBB.
     pub(crate) fn row(&self, frame: u64, y: usize, row: &mut [u32]) {
-        let now = frame as usize;
+        let now = (frame & 511) as usize; // it all goes round once in 512 frames
         let wave = |at: usize| self.wave[at & 511];
         let across = wave(2 * y + 3 * now);
         for (x, pixel) in row.iter_mut().enumerate() {
-            let height = across + wave(x + 2 * now) + wave(x + y + 512 - (now & 511));
-            *pixel = self.colours[(height / 2 + frame as u32) as usize & 255];
+            let height = across + wave(x + 2 * now) + wave(x + y + 512 - now);
+            *pixel = self.colours[(height as usize / 2 + now) & 255];
         }
         number(frame, y, MARGIN + DOT / 2, 0x000000, row); // its shadow
         number(frame, y, MARGIN, 0xffffff, row);
