@@ -66,7 +66,7 @@ pub use any::{DefaultBackend, Region};
 /// [`holders_ids`](Self::holders_ids) and [`remove_id_if_unused`](Self::remove_id_if_unused) is
 /// [`Unsupported`](ErrorKind::Unsupported). What every backend needs for them is public:
 ///
-/// - creating: [`CreateOptions::validate`] or [`validate_unfixed`](CreateOptions::validate_unfixed) first,
+/// - creating: [`CreateOptions::validate_for`] first,
 ///   [`settle`](CreateOptions::settle) once it is mapped;
 /// - opening: [`RegionId::name_in`], [`OpenOptions::poll`] around the attempt, in it
 ///   [`validate_owner`](OpenOptions::validate_owner) and [`validate_size`](OpenOptions::validate_size) before mapping;

@@ -24,8 +24,8 @@ use crate::support::{
 };
 
 fn of(object: &Object) -> Holders {
-    let stat = object.stat().unwrap();
-    holders(stat.device(), stat.inode()).unwrap()
+    let (device, inode) = id(object);
+    holders(device, inode).unwrap()
 }
 
 fn pids(found: &Holders) -> Vec<u32> {
@@ -33,8 +33,7 @@ fn pids(found: &Holders) -> Vec<u32> {
 }
 
 fn id(object: &Object) -> (u64, u64) {
-    let stat = object.stat().unwrap();
-    (stat.device(), stat.inode())
+    object.identity().unwrap()
 }
 
 /// What a process holds: its mappings as (address, length, offset, writable, shared), and its descriptors.
