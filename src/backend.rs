@@ -226,7 +226,9 @@ pub trait Backend: Debug + Send + Sync {
     /// - **POSIX** on Linux: `memfd_create`; it is handed on by its descriptor. Elsewhere an object under a unique name
     ///   that is removed at once.
     /// - **System V**: `IPC_PRIVATE`, marked for removal once attached. On Linux its id opens it as long as it is
-    ///   attached somewhere. A process that is killed between the two calls leaves the segment behind.
+    ///   attached somewhere; without [`attach_after_remove`](Capabilities::attach_after_remove) only forked children
+    ///   have it, so use [`create_unique`](Self::create_unique), hand it over, then remove it. A process that is killed
+    ///   between the calls leaves the segment behind.
     fn create_unnamed(&self, options: &CreateOptions) -> Result<Self::Region>;
 
     /// Creates a region under a new name: `prefix` and 13 random letters and digits. Its

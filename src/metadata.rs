@@ -263,7 +263,8 @@ capabilities! {
     /// [`Backend::create_with`](crate::Backend::create_with) runs its closure before anybody can open the region, and a
     /// creator that is killed leaves nothing or a complete region.
     atomic_init / with_atomic_init,
-    /// [`SharedRegion::try_clone`](crate::SharedRegion::try_clone) works after the region was removed.
+    /// [`SharedRegion::try_clone`](crate::SharedRegion::try_clone) works after the region was removed, and so does
+    /// attaching it by its segment id.
     attach_after_remove / with_attach_after_remove,
     /// [`CreateOptions::fixed_address`](crate::CreateOptions::fixed_address) and its namesake for opening work.
     fixed_address / with_fixed_address,

@@ -184,7 +184,11 @@ impl SysvRegion {
         })
     }
 
-    /// Returns the segment's id, by which C programs and X servers attach it.
+    /// Returns the segment's id, by which C programs and X servers attach it. Of a `dyn SharedRegion` the metadata tell
+    /// it, as [`native_id`](Metadata::native_id).
+    ///
+    /// In another IPC namespace, such as a container's, the same id may be a stranger's segment. Whether a peer has
+    /// attached this one shows in [`attach_count`](Metadata::attach_count).
     pub fn shmid(&self) -> i32 {
         self.attachment.segment().id()
     }

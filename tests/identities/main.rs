@@ -1,5 +1,7 @@
 //! N: names and identities, as far as they need no backend or are a backend's own.
 
+#[cfg(all(feature = "posix", target_os = "linux"))]
+mod passing;
 #[cfg(feature = "posix")]
 mod posix;
 #[cfg(feature = "sysv")]
