@@ -163,6 +163,29 @@ pub trait Backend: Debug + Send + Sync {
         init: impl FnOnce(&Self::Region) -> Result<(), E>,
     ) -> Result<Self::Region, E>;
 
+    /// Creates a region under an identity of this backend, as [`create_with`](Self::create_with) does under a name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`create_with`](Self::create_with), and
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): the identity belongs to another backend, or is one that the system
+    ///   chooses (a segment id) or gives to nothing (key 0).
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **POSIX**: also under a [`PosixName`](crate::PosixName).
+    /// - **System V**: also under a key.
+    fn create_id_with<E: From<Error>>(
+        &self,
+        id: &RegionId,
+        options: &CreateOptions,
+        init: impl FnOnce(&Self::Region) -> Result<(), E>,
+    ) -> Result<Self::Region, E> {
+        let name = id.name_in(self.name()).map_err(|error| error.operation("create"))?;
+        self.create_with(name, options, init)
+    }
+
     /// Opens a region, or creates it where there is none; says `true` if it was created here.
     ///
     /// Of processes that race, exactly one creates. An object that exists keeps its mode and contents, and may be
@@ -391,6 +414,21 @@ impl RegionId {
         dispatch(self, "open", |backend| backend.open_id(self, options))
     }
 
+    /// Creates a region under this identity, in its own backend, and has `init` fill it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::create_id_with`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    pub fn create_with<E: From<Error>>(
+        &self,
+        options: &CreateOptions,
+        init: impl FnOnce(&Box<dyn SharedRegion>) -> Result<(), E>,
+    ) -> Result<Box<dyn SharedRegion>, E> {
+        dispatch(self, "create", |backend| backend.create_id_with(self, options, init))
+    }
+
     /// Removes what this identity stands for, in its own backend.
     ///
     /// # Errors
@@ -404,9 +442,13 @@ impl RegionId {
 }
 
 /// Finds the backend of an identity and calls it.
-fn dispatch<R>(id: &RegionId, operation: &'static str, call: impl FnOnce(AnyBackend) -> Result<R>) -> Result<R> {
+fn dispatch<R, E: From<Error>>(
+    id: &RegionId,
+    operation: &'static str,
+    call: impl FnOnce(AnyBackend) -> Result<R, E>,
+) -> Result<R, E> {
     match id.backend().parse() {
         Ok(backend) => call(backend),
-        Err(error) => Err(Error::operation(error, operation).subject(format_args!("\"{id}\""))),
+        Err(error) => Err(Error::operation(error, operation).subject(format_args!("\"{id}\"")).into()),
     }
 }

@@ -4,11 +4,11 @@ use std::io;
 
 use shared_region_sysv::{self as leaf, AttachOptions, GetOptions, Segment};
 
-use super::NAME;
+use super::{NAME, own};
 use super::failure::{attach_failed, create_failed};
 use super::region::SysvRegion;
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::{RegionId, RegionName};
+use crate::name::RegionId;
 use crate::options::{Access, Allocation, CreateOptions, Removal};
 use crate::process::Process;
 
@@ -36,12 +36,12 @@ impl Drop for Undo {
 
 /// Creates a region and fills it while it has the form in which the caller wants it.
 pub(crate) fn create_with<R, E: From<Error>>(
-    name: &RegionName,
+    id: &RegionId,
     options: &CreateOptions,
     wrap: impl FnOnce(SysvRegion) -> R,
     init: impl FnOnce(&R) -> Result<(), E>,
 ) -> Result<R, E> {
-    let (region, mut undo) = create(Some(&RegionId::named(NAME, *name)), options)?;
+    let (region, mut undo) = create(Some(own(id, "create")?), options)?;
     let region = wrap(region);
     init(&region)?;
     undo.0 = None;

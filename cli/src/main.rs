@@ -1,0 +1,92 @@
+//! `shm`: one tool for both kinds of shared memory.
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod chmod;
+mod chown;
+mod copy;
+mod create;
+mod docs;
+mod failure;
+mod hex;
+mod identity;
+mod input;
+mod interrupt;
+mod limits;
+mod mode;
+mod people;
+mod probe;
+mod read;
+mod size;
+mod stream;
+mod table;
+mod text;
+mod wait;
+mod write;
+
+use failure::Failure;
+
+/// Lists, examines, makes, fills, copies and removes shared memory, System V and POSIX alike.
+#[derive(Debug, Parser)]
+#[command(name = "shm", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = docs::AFTER_HELP, after_long_help = docs::AFTER_LONG_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Create(create::Args),
+    Read(read::Args),
+    Write(write::Args),
+    Copy(copy::Args),
+    Chmod(chmod::Args),
+    Chown(chown::Args),
+    Wait(wait::Args),
+    Limits(limits::Args),
+    Probe(probe::Args),
+    Completions(docs::Completions),
+    Man(docs::Man),
+}
+
+impl Command {
+    fn run(self, out: &mut dyn Write) -> Result<(), Failure> {
+        match self {
+            Self::Create(args) => create::run(args),
+            Self::Read(args) => read::run(args, out),
+            Self::Write(args) => write::run(args),
+            Self::Copy(args) => copy::run(args),
+            Self::Chmod(args) => chmod::run(args),
+            Self::Chown(args) => chown::run(args),
+            Self::Wait(args) => wait::run(args),
+            Self::Limits(args) => limits::run(args, out),
+            Self::Probe(args) => probe::run(args, out),
+            Self::Completions(args) => docs::completions(args, out),
+            Self::Man(args) => docs::man(args, out),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            // It quotes arguments, which a shell's `*` may have filled with the names that a stranger chose.
+            let _ = io::stderr().write_all(text::printable_lines(&error.to_string()).as_bytes());
+            return ExitCode::from(2);
+        }
+        Err(help) => help.exit(),
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    let outcome = stream::survive_file_limit().and_then(|()| cli.command.run(&mut out));
+    let flushed = out.flush().map_err(Failure::output);
+    // What was put off while something was half made ends the program now.
+    match outcome.and(flushed).and_then(|()| interrupt::check()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.exit(),
+    }
+}

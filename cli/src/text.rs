@@ -1,0 +1,43 @@
+//! Text that strangers chose, made fit for a terminal.
+
+/// Escapes what is no printable character: control characters, escape sequences, changes of writing direction.
+pub(crate) fn printable(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\'' | '"' => text.push(character),
+                _ => text.extend(character.escape_debug()),
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+/// The same for each line of a text.
+pub(crate) fn printable_lines(text: &str) -> String {
+    text.split_inclusive('\n')
+        .map(|line| match line.strip_suffix('\n') {
+            Some(line) => printable(line.as_bytes()) + "\n",
+            None => printable(line.as_bytes()),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_comes_through() {
+        assert_eq!(printable(b"a b'c\""), "a b'c\"");
+        assert_eq!(printable("größe".as_bytes()), "größe");
+        assert_eq!(printable(b"\x1b[31m\x07\\"), "\\u{1b}[31m\\u{7}\\\\");
+        assert_eq!(printable("\u{9b}31m\u{202e}".as_bytes()), "\\u{9b}31m\\u{202e}");
+        assert_eq!(printable(b"\xff\n"), "\\xff\\n");
+        assert_eq!(printable_lines("a\x07\nb"), "a\\u{7}\nb");
+    }
+}
