@@ -3,7 +3,7 @@
 use shared_region::OpenOptions;
 
 use crate::create;
-use crate::docs::BackendArg;
+use crate::args::Kind;
 use crate::failure::Failure;
 use crate::identity::{self, Identity};
 use crate::stream::{self, Bytes};
@@ -22,11 +22,11 @@ pub(crate) struct Args {
     #[arg(value_name = "DST", value_parser = Identity::parser(), long_help = identity::FORMS)]
     target: Identity,
     #[command(flatten)]
-    backend: BackendArg,
+    kind: Kind,
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    let target = args.target.new_one(args.backend.backend)?;
+    let target = args.target.new_one(args.kind.backend)?;
     let source = args.source.existing()?.open(&OpenOptions::new().read_only(true))?;
     let mode = source.metadata()?.mode();
     let from = Bytes::of(source.as_ref())?;

@@ -3,7 +3,7 @@
 use clap::ArgGroup;
 use shared_region::{Allocation, AnyBackend, CreateOptions, RegionId, SharedRegion};
 
-use crate::docs::BackendArg;
+use crate::args::Kind;
 use crate::failure::Failure;
 use crate::identity::{self, Identity};
 use crate::{interrupt, mode, size};
@@ -31,11 +31,11 @@ pub(crate) struct Args {
     #[arg(long, group = "allocation")]
     prefault: bool,
     #[command(flatten)]
-    backend: BackendArg,
+    kind: Kind,
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    let id = args.id.new_one(args.backend.backend)?;
+    let id = args.id.new_one(args.kind.backend)?;
     let allocation = match args {
         Args { lazy: true, .. } => Allocation::Lazy,
         Args { prefault: true, .. } => Allocation::Prefault,

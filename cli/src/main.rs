@@ -2,9 +2,12 @@
 
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use nix::libc::SIGXFSZ;
 
+mod args;
 mod chmod;
 mod chown;
 mod copy;
@@ -82,7 +85,9 @@ fn main() -> ExitCode {
         Err(help) => help.exit(),
     };
     let mut out = BufWriter::new(io::stdout().lock());
-    let outcome = stream::survive_file_limit().and_then(|()| cli.command.run(&mut out));
+    // Without a handler a file limit (ulimit -f) kills whoever writes past it; with one, the write fails and says so.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+    let outcome = cli.command.run(&mut out);
     let flushed = out.flush().map_err(Failure::output);
     // What was put off while something was half made ends the program now.
     match outcome.and(flushed).and_then(|()| interrupt::check()) {

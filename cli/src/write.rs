@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use shared_region::{OpenOptions, SharedRegion};
 
-use crate::docs::BackendArg;
+use crate::args::Kind;
 use crate::failure::Failure;
 use crate::identity::{self, Identity};
 use crate::input::Input;
@@ -33,12 +33,12 @@ pub(crate) struct Args {
     #[arg(long, value_parser = mode::octal, default_value = "0600", requires = "create")]
     mode: u32,
     #[command(flatten)]
-    backend: BackendArg,
+    kind: Kind,
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     if args.create {
-        let id = args.id.new_one(args.backend.backend)?;
+        let id = args.id.new_one(args.kind.backend)?;
         let mut input = Input::open(args.file.as_ref(), u64::MAX)?;
         let options = create::options(input.length())?.mode(args.mode);
         return create::create(&id, options, |region| fill(region, 0, &mut input));

@@ -134,7 +134,31 @@ impl Object {
     /// [memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html)
     #[doc(alias = "memfd_create")]
     pub fn memfd(debug_name: &CStr, mode: u32) -> io::Result<Self> {
-        let object = Self { file: sys::memfd(debug_name)?, writable: true };
+        let object = Self { file: sys::memfd(debug_name, false)?, writable: true };
+        object.set_mode(mode)?;
+        Ok(object)
+    }
+
+    /// Creates an object as [`memfd`](Self::memfd) does, of huge pages: the system's default size of them,
+    /// from the pool that the administrator fills (`vm.nr_hugepages`).
+    ///
+    /// [`Stat::block_size`](crate::Stat::block_size) tells the size of its pages. The object's size, and every
+    /// length that is mapped, must be a multiple of that: of another mapping nothing would be unmapped again.
+    /// [`set_len`](Self::set_len) refuses other sizes, [`reserve`](Self::reserve) does not. A mapping reserves the
+    /// pages that it needs, or fails.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`memfd`](Self::memfd), and
+    ///
+    /// - `Unsupported` (`ENOSYS`): the kernel was built without huge pages. `EINVAL`: it is older than 4.14.
+    ///
+    /// # References
+    ///
+    /// [memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html), `MFD_HUGETLB`
+    #[doc(alias = "MFD_HUGETLB")]
+    pub fn memfd_of_huge_pages(debug_name: &CStr, mode: u32) -> io::Result<Self> {
+        let object = Self { file: sys::memfd(debug_name, true)?, writable: true };
         object.set_mode(mode)?;
         Ok(object)
     }
@@ -157,6 +181,20 @@ impl Object {
     #[doc(alias("F_ADD_SEALS", "F_SEAL_SHRINK"))]
     pub fn forbid_shrink(&self) -> io::Result<()> {
         sys::forbid_shrink(&self.file)
+    }
+
+    /// Forbids everybody, for ever, to make a [`memfd`](Self::memfd) larger.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`forbid_shrink`](Self::forbid_shrink).
+    ///
+    /// # References
+    ///
+    /// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), `F_ADD_SEALS`
+    #[doc(alias("F_ADD_SEALS", "F_SEAL_GROW"))]
+    pub fn forbid_growth(&self) -> io::Result<()> {
+        sys::forbid_growth(&self.file)
     }
 
     /// Returns whether the descriptor is for writing too. Asks no system call.

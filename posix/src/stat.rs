@@ -39,6 +39,7 @@ pub struct Stat {
     device: u64,
     inode: u64,
     allocated: u64,
+    block_size: u64,
     accessed: SystemTime,
     modified: SystemTime,
     changed: SystemTime,
@@ -55,6 +56,7 @@ impl Stat {
             device: metadata.dev(),
             inode: metadata.ino(),
             allocated: metadata.blocks().saturating_mul(512),
+            block_size: metadata.blksize(),
             accessed: time(metadata.atime(), metadata.atime_nsec()),
             modified: time(metadata.mtime(), metadata.mtime_nsec()),
             changed: time(metadata.ctime(), metadata.ctime_nsec()),
@@ -111,6 +113,13 @@ impl Stat {
     #[must_use]
     pub fn allocated(&self) -> u64 {
         self.allocated
+    }
+
+    /// Returns the unit in which its storage comes best: the size of a page, of huge pages for an object that
+    /// consists of them.
+    #[must_use]
+    pub fn block_size(&self) -> u64 {
+        self.block_size
     }
 
     /// Returns when it was last read, as far as the system keeps account of that.

@@ -28,7 +28,7 @@ mod raw;
 mod space;
 
 pub(crate) use holders::holders;
-pub(crate) use space::{Lock, clear_tail, lock_for_growth, reserve};
+pub(crate) use space::{Lock, check_room, clear_tail, lock_for_growth, reserve};
 
 /// Where glibc and musl keep the objects.
 const DIRECTORY: &str = "/dev/shm";
@@ -91,13 +91,21 @@ fn path_of(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/thread-self/fd/{}", file.as_raw_fd()))
 }
 
-pub(crate) fn memfd(debug_name: &CStr) -> io::Result<File> {
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+pub(crate) fn memfd(debug_name: &CStr, huge_pages: bool) -> io::Result<File> {
+    let pages = if huge_pages { MFdFlags::MFD_HUGETLB } else { MFdFlags::empty() };
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING | pages;
     retry(|| Ok(memfd_create(debug_name, flags)?.into()))
 }
 
 pub(crate) fn forbid_shrink(file: &File) -> io::Result<()> {
-    let seal = SealFlag::F_SEAL_SHRINK;
+    seal(file, SealFlag::F_SEAL_SHRINK)
+}
+
+pub(crate) fn forbid_growth(file: &File) -> io::Result<()> {
+    seal(file, SealFlag::F_SEAL_GROW)
+}
+
+fn seal(file: &File, seal: SealFlag) -> io::Result<()> {
     retry(|| Ok(fcntl(file, FcntlArg::F_ADD_SEALS(seal)).map(drop)?))
 }
 

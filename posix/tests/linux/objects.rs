@@ -184,3 +184,30 @@ fn a_sealed_memfd_cannot_shrink_and_a_named_object_cannot_be_sealed() {
     let name = Name::new();
     assert_eq!(code(name.create(1).forbid_shrink()), libc::EPERM);
 }
+
+#[test]
+fn an_object_of_huge_pages_has_sizes_and_mappings_of_whole_ones() {
+    let object = Object::memfd_of_huge_pages(c"test", 0o640).unwrap();
+    let page = object.stat().unwrap().block_size();
+    assert!(page > Object::memfd(c"test", 0o600).unwrap().stat().unwrap().block_size());
+    assert_eq!(object.stat().unwrap().mode(), 0o640);
+    assert_eq!(code(object.set_len(5000)), libc::EINVAL);
+    object.set_len(2 * page).unwrap();
+    object.forbid_shrink().unwrap();
+    object.forbid_growth().unwrap();
+    assert_eq!(code(object.set_len(3 * page)), libc::EPERM);
+    let pages = |map: &Mapping| {
+        let all = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let head = format!("{:x}-", map.as_ptr().addr());
+        let own = all.lines().skip_while(|line| !line.starts_with(&head));
+        own.skip(1).find(|line| line.starts_with("KernelPageSize:")).unwrap().to_owned()
+    };
+    match object.map(2 * page as usize, MapAccess::ReadWrite) {
+        Ok(map) => assert!(pages(&map).contains(&format!(" {} kB", page / 1024))),
+        // Nobody has filled the pool.
+        Err(error) => {
+            assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
+            eprintln!("skipped: there are too few huge pages (vm.nr_hugepages) to map any");
+        }
+    }
+}
