@@ -17,3 +17,13 @@ impl Kind {
         self.backend.map_or_else(|| vec![AnyBackend::Posix, AnyBackend::Sysv], |one| vec![one])
     }
 }
+
+/// Which of the regions that exist.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Selection {
+    #[command(flatten)]
+    pub(crate) kind: Kind,
+    /// Only what belongs to the caller or was created by them.
+    #[arg(long)]
+    pub(crate) mine: bool,
+}

@@ -32,7 +32,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let from = Bytes::of(source.as_ref())?;
     let length = source.len() as u64;
     // Its maker needs these until it is filled.
-    let options = create::options(length)?.mode(mode | 0o600);
+    let options = create::options(length).mode(mode | 0o600);
     create::create(&target, options, |region| {
         let to = Bytes::of(region)?;
         stream::pump(length, |done, piece| from.read(done, piece), |done, piece| to.write(done, piece))?;

@@ -1,7 +1,7 @@
 //! `shm create`.
 
-use clap::ArgGroup;
-use shared_region::{Allocation, AnyBackend, CreateOptions, RegionId, SharedRegion};
+use clap::ValueEnum;
+use shared_region::{Allocation, CreateOptions, HugePages, RegionId, SharedRegion};
 
 use crate::args::Kind;
 use crate::failure::Failure;
@@ -13,7 +13,6 @@ use crate::{interrupt, mode, size};
 /// Its memory is set aside at once, so that a full store is an error now and not a crash of whoever touches it later.
 /// The mode is as asked, whatever the umask. What exists already is left as it is, and is an error.
 #[derive(Debug, clap::Args)]
-#[command(group = ArgGroup::new("allocation"))]
 pub(crate) struct Args {
     /// The region to make. A name without a backend needs --backend
     #[arg(value_name = "ID", value_parser = Identity::parser(), long_help = identity::FORMS)]
@@ -25,13 +24,22 @@ pub(crate) struct Args {
     #[arg(long, value_parser = mode::octal, default_value = "0600")]
     mode: u32,
     /// Set each page aside when it is first touched: quick, and SIGBUS then if the store is full
-    #[arg(long, group = "allocation")]
+    #[arg(long, conflicts_with = "prefault")]
     lazy: bool,
     /// Touch every page now
-    #[arg(long, group = "allocation")]
+    #[arg(long)]
     prefault: bool,
+    /// Use huge pages, or fail; with =try, use ordinary ones where there are none.
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "require")]
+    huge: Option<Huge>,
     #[command(flatten)]
     kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Huge {
+    Require,
+    Try,
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
@@ -41,13 +49,18 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Args { prefault: true, .. } => Allocation::Prefault,
         _ => Allocation::Reserve,
     };
-    create(&id, options(args.size)?.mode(args.mode).allocation(allocation), |_| Ok(()))
+    let huge_pages = match args.huge {
+        None => HugePages::No,
+        Some(Huge::Try) => HugePages::Try,
+        Some(Huge::Require) => HugePages::Require,
+    };
+    create(&id, options(args.size).mode(args.mode).allocation(allocation).huge_pages(huge_pages), |_| Ok(()))
 }
 
 /// The options for a size as it was typed or measured.
-pub(crate) fn options(size: u64) -> Result<CreateOptions, Failure> {
+pub(crate) fn options(size: u64) -> CreateOptions {
     // More than an address space is refused by the crate, in its words.
-    Ok(CreateOptions::new(usize::try_from(size).unwrap_or(usize::MAX)))
+    CreateOptions::new(usize::try_from(size).unwrap_or(usize::MAX))
 }
 
 /// Makes a region and fills it; whatever stops this, Ctrl-C too, leaves nothing behind.

@@ -69,7 +69,7 @@ pub(crate) fn man(args: Man, out: &mut dyn Write) -> Result<(), Failure> {
         Some(name) => {
             let known = cli.find_subcommand(name).cloned();
             let unknown = || Failure::Usage(format!("{name:?} is no command: see `shm help`"));
-            known.ok_or_else(unknown)?.name(format!("shm-{name}"))
+            known.ok_or_else(unknown)?
         }
     };
     Page::new(page).render(out).map_err(Failure::output)

@@ -18,12 +18,16 @@ mod hex;
 mod identity;
 mod input;
 mod interrupt;
+mod inventory;
 mod limits;
+mod ls;
 mod mode;
 mod people;
 mod probe;
 mod read;
+mod rm;
 mod size;
+mod stat;
 mod stream;
 mod table;
 mod text;
@@ -43,12 +47,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Ls(ls::Args),
+    Stat(stat::Args),
     Create(create::Args),
     Read(read::Args),
     Write(write::Args),
     Copy(copy::Args),
     Chmod(chmod::Args),
     Chown(chown::Args),
+    Rm(rm::Args),
     Wait(wait::Args),
     Limits(limits::Args),
     Probe(probe::Args),
@@ -59,12 +66,15 @@ enum Command {
 impl Command {
     fn run(self, out: &mut dyn Write) -> Result<(), Failure> {
         match self {
+            Self::Ls(args) => ls::run(args, out),
+            Self::Stat(args) => stat::run(args, out),
             Self::Create(args) => create::run(args),
             Self::Read(args) => read::run(args, out),
             Self::Write(args) => write::run(args),
             Self::Copy(args) => copy::run(args),
             Self::Chmod(args) => chmod::run(args),
             Self::Chown(args) => chown::run(args),
+            Self::Rm(args) => rm::run(args, out),
             Self::Wait(args) => wait::run(args),
             Self::Limits(args) => limits::run(args, out),
             Self::Probe(args) => probe::run(args, out),

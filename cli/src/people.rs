@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use nix::unistd::{Gid, Group, Uid, User};
 
@@ -62,4 +63,9 @@ fn number(text: &str) -> Option<u32> {
 
 fn nobody(kind: &str, text: &str) -> Failure {
     Failure::Failed(format!("there is no {kind} {text:?}: write the name of one, or a number"))
+}
+
+/// The user whom a process belongs to, where it runs and may be seen.
+pub(crate) fn user_of(pid: u32) -> Option<u32> {
+    Some(fs::metadata(format!("/proc/{pid}")).ok()?.uid())
 }

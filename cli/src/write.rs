@@ -40,7 +40,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     if args.create {
         let id = args.id.new_one(args.kind.backend)?;
         let mut input = Input::open(args.file.as_ref(), u64::MAX)?;
-        let options = create::options(input.length())?.mode(args.mode);
+        let options = create::options(input.length()).mode(args.mode);
         return create::create(&id, options, |region| fill(region, 0, &mut input));
     }
     let region = args.id.existing()?.open(&OpenOptions::new())?;
