@@ -7,7 +7,7 @@ use shared_region_posix::{self as leaf, MapAccess, Object, Reserved, Sizing};
 
 use super::failure::{self, Subject};
 use super::region::{self, PosixRegion};
-use super::{NAME, Posix, capabilities, native, not_found, own, unsupported};
+use super::{Posix, capabilities, native, not_found, own, unsupported};
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::too_few_huge_pages;
