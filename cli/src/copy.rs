@@ -2,8 +2,8 @@
 
 use shared_region::OpenOptions;
 
-use crate::create;
 use crate::args::Kind;
+use crate::create;
 use crate::failure::Failure;
 use crate::identity::{self, Identity};
 use crate::stream::{self, Bytes};

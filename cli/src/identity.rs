@@ -160,9 +160,22 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_with_the_forms() {
-        for text in ["", "frames", "98304", "0x5a01", "#98304", "/", "/a/b", "sysv:0", "sysv:ftok:/a", "sysv:ftok:,1",
-            "sysv:ftok:/a,12x", "posix:frames", "/dev/shm/a/b", "/dev/shm/.."]
-        {
+        for text in [
+            "",
+            "frames",
+            "98304",
+            "0x5a01",
+            "#98304",
+            "/",
+            "/a/b",
+            "sysv:0",
+            "sysv:ftok:/a",
+            "sysv:ftok:,1",
+            "sysv:ftok:/a,12x",
+            "posix:frames",
+            "/dev/shm/a/b",
+            "/dev/shm/..",
+        ] {
             assert!(Identity::new(text.as_ref()).is_err(), "{text}");
         }
     }

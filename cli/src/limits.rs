@@ -78,7 +78,8 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
     let sysv = shared_region_sysv::limits().and_then(|limits| Ok((limits, shared_region_sysv::usage()?)));
     let sysv = sysv.map_err(|error| told("limits of System V", error)).ok();
     let posix = shared_region_posix::store().map_err(|error| told("size of /dev/shm", error)).ok();
-    let memlock = getrlimit(Resource::RLIMIT_MEMLOCK).map_err(|error| told("limit of locked memory", error.into())).ok();
+    let memlock =
+        getrlimit(Resource::RLIMIT_MEMLOCK).map_err(|error| told("limit of locked memory", error.into())).ok();
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let limits = Limits {
         page_size: sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| size.try_into().ok()),
@@ -111,7 +112,11 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
         shm_rmid_forced: setting("kernel/shm_rmid_forced"),
         protected_regular: setting("fs/protected_regular"),
     };
-    if args.json { table::write_json(out, &limits)? } else { limits.table().write(out)? }
+    if args.json {
+        table::write_json(out, &limits)?
+    } else {
+        limits.table().write(out)?
+    }
     if complete { Ok(()) } else { Err(Failure::Told) }
 }
 
@@ -126,13 +131,20 @@ impl Limits {
             let page = self.page_size.unwrap_or(4096);
             let bytes = |pages: u64| size(pages.saturating_mul(page));
             row("SHMMAX, one segment", endless(sysv.shmmax, size), String::new(), "sysctl kernel.shmmax=BYTES");
-            row("SHMALL, all segments", endless(sysv.shmall_pages, bytes), bytes(sysv.pages), "sysctl kernel.shmall=PAGES");
+            row(
+                "SHMALL, all segments",
+                endless(sysv.shmall_pages, bytes),
+                bytes(sysv.pages),
+                "sysctl kernel.shmall=PAGES",
+            );
             row("SHMMNI, segments", sysv.shmmni.to_string(), sysv.segments.to_string(), "sysctl kernel.shmmni=NUMBER");
         }
         if let Some(posix) = &self.posix {
             let limit = |value: u64, show: fn(u64) -> String| if value == 0 { "none".into() } else { show(value) };
             let used = |of: u64, used: u64, show: fn(u64) -> String| if of == 0 { String::new() } else { show(used) };
-            let mount = if posix.read_only { "mount -o remount,rw /dev/shm (it is read-only)" } else {
+            let mount = if posix.read_only {
+                "mount -o remount,rw /dev/shm (it is read-only)"
+            } else {
                 "mount -o remount,size=SIZE /dev/shm; docker run --shm-size=SIZE"
             };
             row("/dev/shm, bytes", limit(posix.size, size), used(posix.size, posix.used, size), mount);
@@ -151,7 +163,8 @@ impl Limits {
         row(&name, number(huge.total), number(used), "sysctl vm.nr_hugepages=NUMBER");
         let forced = "sysctl kernel.shm_rmid_forced=0; 1 removes each segment that nobody has attached";
         row("shm_rmid_forced", number(self.shm_rmid_forced), String::new(), forced);
-        let protected = "sysctl fs.protected_regular=0; else O_CREAT does not open another user's object, not even for root";
+        let protected =
+            "sysctl fs.protected_regular=0; else O_CREAT does not open another user's object, not even for root";
         row("protected_regular", number(self.protected_regular), String::new(), protected);
         table
     }

@@ -52,7 +52,11 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
         items.retain(|item| item.is(Status::Orphan));
     }
     sort(&mut items, args.sort);
-    if args.json { table::write_json(out, &items)? } else { table(&items).write(out)? }
+    if args.json {
+        table::write_json(out, &items)?
+    } else {
+        table(&items).write(out)?
+    }
     if complete { Ok(()) } else { Err(Failure::Told) }
 }
 

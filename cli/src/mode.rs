@@ -79,7 +79,19 @@ fn bits(named: &str) -> Option<Bits> {
     if let [who @ ('u' | 'g' | 'o')] = named.chars().collect::<Vec<_>>()[..] {
         return class(who).map(Bits::Of);
     }
-    named.chars().try_fold(0, |bits, c| Some(bits | match c { 'r' => 0o444, 'w' => 0o222, 'x' => 0o111, _ => return None })).map(Bits::These)
+    named
+        .chars()
+        .try_fold(0, |bits, c| {
+            Some(
+                bits | match c {
+                    'r' => 0o444,
+                    'w' => 0o222,
+                    'x' => 0o111,
+                    _ => return None,
+                },
+            )
+        })
+        .map(Bits::These)
 }
 
 /// How far the bits of a class are shifted; `None` for all.

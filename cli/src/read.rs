@@ -34,7 +34,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
     if table::is_terminal() && !args.hex && !args.force {
-        return Err(Failure::Usage("raw bytes could upset the terminal: use --hex, a pipe or a file, or --force".into()));
+        return Err(Failure::Usage(
+            "raw bytes could upset the terminal: use --hex, a pipe or a file, or --force".into(),
+        ));
     }
     let region = args.id.existing()?.open(&OpenOptions::new().read_only(true))?;
     let length = stream::part(region.as_ref(), args.offset, args.length)?;

@@ -38,7 +38,9 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
         return orphans(&args, out);
     }
     if args.selection.mine || args.selection.kind.backend.is_some() {
-        return Err(Failure::Usage("--backend and --mine choose among --orphans: write which regions are meant".into()));
+        return Err(Failure::Usage(
+            "--backend and --mine choose among --orphans: write which regions are meant".into(),
+        ));
     }
     each(&args.ids, |id| {
         let id = id.existing()?;
@@ -54,7 +56,9 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
 
 fn orphans(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     if !args.yes && !args.dry_run && !io::stdin().is_terminal() {
-        return Err(Failure::Usage("nobody can be asked, as standard input is no terminal: add --yes or --dry-run".into()));
+        return Err(Failure::Usage(
+            "nobody can be asked, as standard input is no terminal: add --yes or --dry-run".into(),
+        ));
     }
     let (mut items, complete) = inventory::list(args.selection);
     items.retain(|item| item.is(Status::Orphan));
@@ -73,9 +77,13 @@ fn orphans(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
 /// Shows what would go, and asks.
 fn agreed(items: &[Item], out: &mut dyn Write) -> Result<bool, Failure> {
     ls::table(items).write(out)?;
-    write!(out, "Remove {}? [y/N] ", if items.len() == 1 { "this one".into() } else { format!("these {}", items.len()) })
-        .and_then(|()| out.flush())
-        .map_err(Failure::output)?;
+    write!(
+        out,
+        "Remove {}? [y/N] ",
+        if items.len() == 1 { "this one".into() } else { format!("these {}", items.len()) }
+    )
+    .and_then(|()| out.flush())
+    .map_err(Failure::output)?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(|error| Failure::with("read the answer", &error))?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))

@@ -29,7 +29,10 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
         return Err(FORM.into());
     }
     let number = u64::from_str_radix(digits, radix).ok();
-    number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor)).ok_or_else(|| "it is beyond 64 bits".into())
+    number
+        .zip(factor)
+        .and_then(|(number, factor)| number.checked_mul(factor))
+        .ok_or_else(|| "it is beyond 64 bits".into())
 }
 
 /// Writes a size for people: exact where a unit divides it, else to one decimal; below 10,000 in bytes.
@@ -77,7 +80,9 @@ mod tests {
 
     #[test]
     fn what_is_no_size_is_refused() {
-        for text in ["", "K", "-1", "+1", "1.5M", "64Q", "64KK", "64iB", "0x", "0x10K", "1 2", "16E", "99999999999999999999"] {
+        for text in
+            ["", "K", "-1", "+1", "1.5M", "64Q", "64KK", "64iB", "0x", "0x10K", "1 2", "16E", "99999999999999999999"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
     }

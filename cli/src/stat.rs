@@ -234,7 +234,16 @@ impl Details {
                 let row = |access: &str, address: &str, offset: String, size: String| {
                     let known = |text: &Option<String>| text.clone().unwrap_or_default();
                     let (user, command) = (known(&holder.user), known(&holder.command));
-                    [holder.pid.to_string(), user, access.into(), address.into(), offset, size, descriptors.clone(), command]
+                    [
+                        holder.pid.to_string(),
+                        user,
+                        access.into(),
+                        address.into(),
+                        offset,
+                        size,
+                        descriptors.clone(),
+                        command,
+                    ]
                 };
                 for map in &holder.mappings {
                     let access = if map.read_only { "read" } else { "write" };
@@ -247,7 +256,8 @@ impl Details {
             table.write(out)?;
         }
         if !self.holders_complete {
-            writeln!(out, "  (not every process could be looked into: there may be more who have it)").map_err(Failure::output)?;
+            writeln!(out, "  (not every process could be looked into: there may be more who have it)")
+                .map_err(Failure::output)?;
         }
         Ok(())
     }

@@ -45,11 +45,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         for id in &ids {
             states.push(state(id)?);
         }
-        let done = if args.gone {
-            states.iter().all(|&state| state == State::Gone)
-        } else {
-            states.contains(&State::There)
-        };
+        let done =
+            if args.gone { states.iter().all(|&state| state == State::Gone) } else { states.contains(&State::There) };
         if done {
             return Ok(());
         }
