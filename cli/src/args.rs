@@ -3,11 +3,16 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use shared_region::AnyBackend;
 
+/// How clap reads the name of a backend.
+pub(crate) fn backend() -> impl TypedValueParser<Value = AnyBackend> {
+    PossibleValuesParser::new(["posix", "sysv"]).try_map(|name| name.parse::<AnyBackend>())
+}
+
 /// Which kind of shared memory.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Kind {
-    /// Only this kind of shared memory.
-    #[arg(long, value_parser = PossibleValuesParser::new(["posix", "sysv"]).try_map(|name| name.parse::<AnyBackend>()))]
+    /// The kind of shared memory that is meant.
+    #[arg(long, value_parser = backend())]
     pub(crate) backend: Option<AnyBackend>,
 }
 

@@ -9,12 +9,13 @@ use crate::mode::Change;
 /// Mappings that exist keep the access that they have. For System V this takes the owner or the creator, for POSIX the
 /// owner.
 #[derive(Debug, clap::Args)]
+#[command(after_help = identity::FORMS)]
 pub(crate) struct Args {
     /// Octal bits (0640), or changes (u+rw, go-w, a=r, g=u)
     #[arg(value_parser = Change::parse, allow_hyphen_values = true)]
     mode: Change,
     /// The regions to change
-    #[arg(value_name = "ID", required = true, value_parser = Identity::parser(), long_help = identity::FORMS)]
+    #[arg(value_name = "ID", required = true, value_parser = Identity::parser())]
     ids: Vec<Identity>,
 }
 

@@ -9,12 +9,13 @@ use crate::people;
 /// The owner of a System V segment may give it to anybody, and stays its creator. To give a POSIX object to another
 /// user takes privilege, as with files.
 #[derive(Debug, clap::Args)]
+#[command(after_help = identity::FORMS)]
 pub(crate) struct Args {
     /// OWNER, OWNER:GROUP, :GROUP, or OWNER: for the owner's own group; each a name or a number
     #[arg(value_name = "OWNER[:GROUP]")]
     owner: String,
     /// The regions to change
-    #[arg(value_name = "ID", required = true, value_parser = Identity::parser(), long_help = identity::FORMS)]
+    #[arg(value_name = "ID", required = true, value_parser = Identity::parser())]
     ids: Vec<Identity>,
 }
 

@@ -14,12 +14,13 @@ use crate::stream::{self, Bytes};
 /// some mixture of old and new. The copy must not exist before, and nobody finds it half made where the system can help
 /// it; whatever stops this takes it away again.
 #[derive(Debug, clap::Args)]
+#[command(after_help = identity::FORMS)]
 pub(crate) struct Args {
     /// The region to copy
-    #[arg(value_name = "SRC", value_parser = Identity::parser(), long_help = identity::FORMS)]
+    #[arg(value_name = "SRC", value_parser = Identity::parser())]
     source: Identity,
     /// The region to make. A name without a backend needs --backend
-    #[arg(value_name = "DST", value_parser = Identity::parser(), long_help = identity::FORMS)]
+    #[arg(value_name = "DST", value_parser = Identity::parser())]
     target: Identity,
     #[command(flatten)]
     kind: Kind,

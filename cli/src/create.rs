@@ -13,9 +13,10 @@ use crate::{interrupt, mode, size};
 /// Its memory is set aside at once, so that a full store is an error now and not a crash of whoever touches it later.
 /// The mode is as asked, whatever the umask. What exists already is left as it is, and is an error.
 #[derive(Debug, clap::Args)]
+#[command(after_help = identity::FORMS)]
 pub(crate) struct Args {
     /// The region to make. A name without a backend needs --backend
-    #[arg(value_name = "ID", value_parser = Identity::parser(), long_help = identity::FORMS)]
+    #[arg(value_name = "ID", value_parser = Identity::parser())]
     id: Identity,
     /// Bytes, or a number with K, M, G, T: 4096, 64K, 2MiB
     #[arg(value_parser = size::parse)]

@@ -10,8 +10,7 @@ use crate::Cli;
 use crate::failure::Failure;
 
 /// Below the list of commands.
-pub(crate) const AFTER_HELP: &str = "Regions are named posix:/NAME, sysv:/NAME, sysv:0xKEY, sysv:#ID, \
-    sysv:ftok:PATH,PROJ, /dev/shm/NAME; /NAME is the one that exists. `shm help COMMAND` tells more.";
+pub(crate) const AFTER_HELP: &str = "`shm help` tells how regions are named, `shm help COMMAND` how a command works.";
 
 /// The same at length, for the manual page too.
 pub(crate) const AFTER_LONG_HELP: &str = "\

@@ -7,6 +7,7 @@ const LINE: usize = 16;
 /// Writes what `hexdump -C` writes: offset, bytes, characters; lines like the one before are one `*`.
 pub(crate) struct Dump<'a> {
     out: &'a mut dyn Write,
+    start: u64,
     offset: u64,
     last: Option<[u8; LINE]>,
     folded: bool,
@@ -14,7 +15,7 @@ pub(crate) struct Dump<'a> {
 
 impl<'a> Dump<'a> {
     pub(crate) fn new(out: &'a mut dyn Write, offset: u64) -> Self {
-        Self { out, offset, last: None, folded: false }
+        Self { out, start: offset, offset, last: None, folded: false }
     }
 
     /// Goes on with some bytes: whole lines, but for the last time.
@@ -53,9 +54,6 @@ impl<'a> Dump<'a> {
 
     /// Writes where the bytes end.
     pub(crate) fn end(self) -> io::Result<()> {
-        if self.last.is_none() && !self.folded && self.offset == 0 {
-            return Ok(());
-        }
-        writeln!(self.out, "{:08x}", self.offset)
+        if self.offset == self.start { Ok(()) } else { writeln!(self.out, "{:08x}", self.offset) }
     }
 }

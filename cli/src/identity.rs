@@ -9,9 +9,9 @@ use shared_region::{AnyBackend, Backend, ErrorKind, PosixName, RegionId, RegionN
 
 use crate::failure::Failure;
 
-/// The forms of an identity, for `--help`.
-pub(crate) const FORMS: &str = "posix:/NAME, sysv:/NAME, sysv:0xKEY, sysv:#ID (quote it: # starts a comment), \
-    sysv:ftok:PATH,PROJ, /dev/shm/NAME, or /NAME for the one that exists";
+/// The forms of an identity, for `--help` and for errors.
+pub(crate) const FORMS: &str = "ID is one of posix:/NAME, sysv:/NAME, sysv:0xKEY, sysv:#ID (quoted: # starts a comment), \
+    sysv:ftok:PATH,PROJ, /dev/shm/NAME, and /NAME for the one that exists";
 
 /// A region as it was typed.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ impl Identity {
                 .map(|name| Self::Exact(name.into()))
                 .map_err(|error| error.to_string());
         }
-        let forms = || format!("write {FORMS}");
+        let forms = || FORMS.to_owned();
         let text = text.to_str().ok_or_else(forms)?;
         if text.starts_with('/') {
             // One that System V could not have is POSIX's.

@@ -149,7 +149,7 @@ fn has_ended(pid: u32) -> bool {
     i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH))
 }
 
-/// Lists what is asked for. What cannot be listed is told, and makes the second value false.
+/// Lists what is asked for, by identity. What cannot be listed is told, and makes the second value false.
 pub(crate) fn list(selection: Selection) -> (Vec<Item>, bool) {
     let mut people = People::default();
     let (mut items, mut complete) = (Vec::new(), true);
@@ -170,6 +170,7 @@ pub(crate) fn list(selection: Selection) -> (Vec<Item>, bool) {
         let me = geteuid().as_raw();
         items.retain(|item| item.uid == me || item.creator_uid == Some(me));
     }
+    items.sort_by_cached_key(|item| item.id.to_string());
     (items, complete)
 }
 

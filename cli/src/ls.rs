@@ -60,8 +60,8 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
     if complete { Ok(()) } else { Err(Failure::Told) }
 }
 
+/// Sorts what is in the order of its identities.
 fn sort(items: &mut [Item], column: Column) {
-    items.sort_by(|a, b| (a.backend.as_str(), &a.id).cmp(&(b.backend.as_str(), &b.id)));
     match column {
         Column::Id => {}
         Column::Native => items.sort_by_key(|item| item.native_id),

@@ -38,7 +38,7 @@ use failure::Failure;
 
 /// Lists, examines, makes, fills, copies and removes shared memory, System V and POSIX alike.
 #[derive(Debug, Parser)]
-#[command(name = "shm", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "shm", version, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = docs::AFTER_HELP, after_long_help = docs::AFTER_LONG_HELP)]
 struct Cli {
     #[command(subcommand)]
@@ -88,8 +88,7 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            // It quotes arguments, which a shell's `*` may have filled with the names that a stranger chose.
-            let _ = io::stderr().write_all(text::printable_lines(&error.to_string()).as_bytes());
+            let _ = io::stderr().write_all(text::harmless(&error.to_string(), std::env::args_os()).as_bytes());
             return ExitCode::from(2);
         }
         Err(help) => help.exit(),

@@ -14,9 +14,10 @@ use crate::{size, table};
 ///
 /// They are read while others may write: what comes out is some mixture of old and new.
 #[derive(Debug, clap::Args)]
+#[command(after_help = identity::FORMS)]
 pub(crate) struct Args {
     /// The region to read
-    #[arg(value_name = "ID", value_parser = Identity::parser(), long_help = identity::FORMS)]
+    #[arg(value_name = "ID", value_parser = Identity::parser())]
     id: Identity,
     /// Where to begin
     #[arg(long, value_name = "SIZE", value_parser = size::parse, default_value = "0", hide_default_value = true)]

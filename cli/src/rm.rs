@@ -16,9 +16,10 @@ use crate::ls;
 /// --orphans removes what nobody has attached, and whose creator (System V) has ended. It shows them and asks first, and
 /// looks again before it removes each. Processes of other PID namespaces that share /dev/shm are not seen.
 #[derive(Debug, clap::Args)]
+#[command(after_help = identity::FORMS)]
 pub(crate) struct Args {
     /// The regions to remove.
-    #[arg(value_name = "ID", required_unless_present = "orphans", value_parser = Identity::parser(), long_help = identity::FORMS)]
+    #[arg(value_name = "ID", required_unless_present = "orphans", value_parser = Identity::parser())]
     ids: Vec<Identity>,
     /// Remove what `shm ls --orphans` shows.
     #[arg(long, conflicts_with = "ids")]
@@ -26,7 +27,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     selection: Selection,
     /// Do not ask.
-    #[arg(long, short, requires = "orphans")]
+    #[arg(long, short)]
     yes: bool,
     /// Say what would be removed, and remove nothing.
     #[arg(long, short = 'n')]
@@ -37,10 +38,8 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
     if args.orphans {
         return orphans(&args, out);
     }
-    if args.selection.mine || args.selection.kind.backend.is_some() {
-        return Err(Failure::Usage(
-            "--backend and --mine choose among --orphans: write which regions are meant".into(),
-        ));
+    if args.yes || args.selection.mine || args.selection.kind.backend.is_some() {
+        return Err(Failure::Usage("--yes, --mine and --backend are for --orphans: leave them out".into()));
     }
     each(&args.ids, |id| {
         let id = id.existing()?;

@@ -17,9 +17,10 @@ use crate::table::{self, Table, left, right};
 
 /// Tells everything known about regions, and who has them mapped.
 #[derive(Debug, clap::Args)]
+#[command(after_help = identity::FORMS)]
 pub(crate) struct Args {
     /// The regions to examine.
-    #[arg(value_name = "ID", required = true, value_parser = Identity::parser(), long_help = identity::FORMS)]
+    #[arg(value_name = "ID", required = true, value_parser = Identity::parser())]
     ids: Vec<Identity>,
     /// Print JSON: a list with what `shm ls --json` has, and more.
     #[arg(long)]

@@ -17,9 +17,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// still has it mapped. A name without a backend means either kind: it exists as soon as one does, and is gone when
 /// neither is left.
 #[derive(Debug, clap::Args)]
+#[command(after_help = identity::FORMS)]
 pub(crate) struct Args {
     /// The region to wait for
-    #[arg(value_name = "ID", value_parser = Identity::parser(), long_help = identity::FORMS)]
+    #[arg(value_name = "ID", value_parser = Identity::parser())]
     id: Identity,
     /// Wait until it is gone instead
     #[arg(long)]

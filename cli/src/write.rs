@@ -2,23 +2,23 @@
 
 use std::path::PathBuf;
 
-use shared_region::{OpenOptions, SharedRegion};
+use shared_region::{AnyBackend, OpenOptions, SharedRegion};
 
-use crate::args::Kind;
 use crate::failure::Failure;
 use crate::identity::{self, Identity};
 use crate::input::Input;
 use crate::stream::{self, Bytes};
-use crate::{create, mode, size};
+use crate::{args, create, mode, size};
 
 /// Fills a region from a file or from standard input
 ///
 /// Input that is too long is an error before a byte is written; for that, input without a size of its own (a pipe) is
 /// read to its end first. The rest of the region stays as it is.
 #[derive(Debug, clap::Args)]
+#[command(after_help = identity::FORMS)]
 pub(crate) struct Args {
     /// The region to fill
-    #[arg(value_name = "ID", value_parser = Identity::parser(), long_help = identity::FORMS)]
+    #[arg(value_name = "ID", value_parser = Identity::parser())]
     id: Identity,
     /// Where the bytes come from: standard input, unless told otherwise
     #[arg(value_name = "FILE")]
@@ -32,13 +32,14 @@ pub(crate) struct Args {
     /// Permission bits of what --create makes
     #[arg(long, value_parser = mode::octal, default_value = "0600", requires = "create")]
     mode: u32,
-    #[command(flatten)]
-    kind: Kind,
+    /// Which kind --create makes, where ID does not say.
+    #[arg(long, value_parser = args::backend(), requires = "create")]
+    backend: Option<AnyBackend>,
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     if args.create {
-        let id = args.id.new_one(args.kind.backend)?;
+        let id = args.id.new_one(args.backend)?;
         let mut input = Input::open(args.file.as_ref(), u64::MAX)?;
         let options = create::options(input.length()).mode(args.mode);
         return create::create(&id, options, |region| fill(region, 0, &mut input));
