@@ -11,7 +11,7 @@ use crate::identity::{self, Identity};
 /// How often to look.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Waits until a region exists, or is gone
+/// Waits until a region exists, or is gone.
 ///
 /// A region exists once it can be opened, so not while its size is still 0, and is gone once it is removed, whoever
 /// still has it mapped. A name without a backend means either kind: it exists as soon as one does, and is gone when
@@ -19,13 +19,13 @@ const PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug, clap::Args)]
 #[command(after_help = identity::FORMS)]
 pub(crate) struct Args {
-    /// The region to wait for
+    /// The region to wait for.
     #[arg(value_name = "ID", value_parser = Identity::parser())]
     id: Identity,
-    /// Wait until it is gone instead
+    /// Wait until it is gone instead.
     #[arg(long)]
     gone: bool,
-    /// Give up after so long: 500ms, 5s, 2min
+    /// Give up after so long: 500ms, 5s, 2min.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
 }
