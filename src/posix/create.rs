@@ -71,10 +71,13 @@ pub(super) fn create(id: &RegionId, options: &CreateOptions) -> Result<PosixRegi
 fn prepare(id: &RegionId, options: &CreateOptions, must_link: bool) -> Result<(PosixRegion, Publication)> {
     let subject = Subject::new(id, "create");
     options.validate_for(capabilities(false)).map_err(|error| subject.told(error))?;
-    match leaf::kind(native(id)) {
-        Ok(_) => return Err(subject.taken()),
-        Err(error) if unsupported(&error) || not_found(&error) => {}
-        Err(error) => return Err(subject.failed(&error)),
+    // Where nothing is reserved and nothing of the caller's runs, the link tells soon enough that the name is taken.
+    if must_link || options.get_allocation() != Allocation::Lazy {
+        match leaf::kind(native(id)) {
+            Ok(_) => return Err(subject.taken()),
+            Err(error) if unsupported(&error) || not_found(&error) => {}
+            Err(error) => return Err(subject.failed(&error)),
+        }
     }
     let object = match Object::create_unlinked(options.get_mode()) {
         Ok(object) if !must_link || object.can_link() => Arc::new(object),

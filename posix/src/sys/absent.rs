@@ -27,7 +27,7 @@ pub(crate) fn names_only(_flags: OFlag) -> bool {
     false
 }
 
-pub(crate) fn create_unlinked() -> io::Result<File> {
+pub(crate) fn create_unlinked(_mode: u32) -> io::Result<File> {
     unsupported()
 }
 

@@ -79,6 +79,23 @@ fn a_stat_tells_size_storage_owner_and_times() {
 }
 
 #[test]
+fn the_identity_is_what_a_stat_says_wherever_the_object_comes_from() {
+    let name = Name::new();
+    let named = name.create(1);
+    let opened = OpenOptions::new().open(&name).unwrap().0;
+    assert_eq!(named.identity().unwrap(), opened.identity().unwrap());
+    let memfd = Object::memfd(c"test", 0o600).unwrap();
+    let adopted = Object::try_from(memfd.as_fd().try_clone_to_owned().unwrap()).unwrap();
+    let clone = adopted.try_clone().unwrap();
+    for object in [named, opened, memfd, adopted, clone, Object::create_unlinked(0o600).unwrap()] {
+        let stat = object.stat().unwrap();
+        for _ in 0..2 {
+            assert_eq!(object.identity().unwrap(), (stat.device(), stat.inode()));
+        }
+    }
+}
+
+#[test]
 fn owner_and_group_change_alone_and_together() {
     run_as_root("objects::child_changes_owners");
 }
