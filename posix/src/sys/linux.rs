@@ -153,10 +153,10 @@ pub(crate) fn set_owner(name: &CStr, uid: Option<u32>, gid: Option<u32>) -> io::
 
 /// Makes a call with a path that leads to an object and nothing else, whatever its name may come to mean.
 fn change(name: &CStr, call: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
-    let path = path(name)?;
+    let path = StorePath::new(name)?;
     let mut pin = File::options();
     pin.read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW);
-    let file = retry(|| pin.open(&path))?;
+    let file = retry(|| pin.open(path.as_path()))?;
     if !is_shared_memory(&retry(|| file.metadata())?) {
         return Err(error(libc::ENODEV));
     }
