@@ -8,8 +8,8 @@ use shared_region::{ErrorKind, RegionId};
 use crate::failure::Failure;
 use crate::identity::{self, Identity};
 
-/// How often to look.
-const PAUSE: Duration = Duration::from_millis(10);
+/// How long to pause between looks at most; at first it is less, for what comes at once.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits until a region exists, or is gone.
 ///
@@ -40,7 +40,7 @@ enum State {
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let ids = args.id.candidates()?;
-    let start = Instant::now();
+    let (start, mut pause) = (Instant::now(), Duration::from_millis(1));
     loop {
         let mut states = Vec::new();
         for id in &ids {
@@ -51,7 +51,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         if done {
             return Ok(());
         }
-        let left = args.timeout.map_or(PAUSE, |timeout| timeout.saturating_sub(start.elapsed()));
+        let left = args.timeout.map_or(pause, |timeout| timeout.saturating_sub(start.elapsed()));
         if left.is_zero() {
             let names: Vec<String> = ids.iter().map(RegionId::to_string).collect();
             let what = match (args.gone, states.contains(&State::Empty)) {
@@ -61,7 +61,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             };
             return Err(Failure::Failed(format!("{} {what}", names.join(" or "))));
         }
-        sleep(left.min(PAUSE));
+        sleep(left.min(pause));
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

@@ -104,7 +104,7 @@ fn options_that_go_together_only_are_asked_for_together() {
 /// The mapping would be SIGBUS.
 #[test]
 fn a_full_store_is_an_error_and_no_crash() {
-    if !crate::support::root() {
+    if !crate::support::namespaces() {
         return;
     }
     let said = crate::support::alone(
