@@ -167,6 +167,29 @@ pub trait Backend: Debug + Send + Sync {
         init: impl FnOnce(&Self::Region) -> Result<(), E>,
     ) -> Result<Self::Region, E>;
 
+    /// Creates a region under an identity of this backend, as [`create_with`](Self::create_with) does under a name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`create_with`](Self::create_with), and
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): the identity belongs to another backend, or is one that the system
+    ///   chooses (a segment id) or gives to nothing (key 0).
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **POSIX**: also under a [`PosixName`](crate::PosixName).
+    /// - **System V**: also under a key.
+    fn create_id_with<E: From<Error>>(
+        &self,
+        id: &RegionId,
+        options: &CreateOptions,
+        init: impl FnOnce(&Self::Region) -> Result<(), E>,
+    ) -> Result<Self::Region, E> {
+        let name = id.name_in(self.name()).map_err(|error| error.operation("create"))?;
+        self.create_with(name, options, init)
+    }
+
     /// Opens a region, or creates it where there is none; says `true` if it was created here.
     ///
     /// Of processes that race, exactly one creates. An object that exists keeps its mode and contents, and may be

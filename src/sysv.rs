@@ -108,7 +108,16 @@ impl Backend for Sysv {
         options: &CreateOptions,
         init: impl FnOnce(&SysvRegion) -> Result<(), E>,
     ) -> Result<SysvRegion, E> {
-        create_with(name, options, |region| region, init)
+        self.create_id_with(&RegionId::named(NAME, *name), options, init)
+    }
+
+    fn create_id_with<E: From<Error>>(
+        &self,
+        id: &RegionId,
+        options: &CreateOptions,
+        init: impl FnOnce(&SysvRegion) -> Result<(), E>,
+    ) -> Result<SysvRegion, E> {
+        create_with(id, options, |region| region, init)
     }
 
     fn create_unnamed(&self, options: &CreateOptions) -> Result<SysvRegion> {

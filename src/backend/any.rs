@@ -165,11 +165,20 @@ impl Backend for AnyBackend {
         options: &CreateOptions,
         init: impl FnOnce(&Self::Region) -> Result<(), E>,
     ) -> Result<Self::Region, E> {
+        self.create_id_with(&RegionId::named(self.name(), *name), options, init)
+    }
+
+    fn create_id_with<E: From<Error>>(
+        &self,
+        id: &RegionId,
+        options: &CreateOptions,
+        init: impl FnOnce(&Self::Region) -> Result<(), E>,
+    ) -> Result<Self::Region, E> {
         match *self {
             #[cfg(feature = "posix")]
-            Self::Posix => posix::create_with(name, options, boxed, init),
+            Self::Posix => posix::create_with(id, options, boxed, init),
             #[cfg(feature = "sysv")]
-            Self::Sysv => sysv::create_with(name, options, boxed, init),
+            Self::Sysv => sysv::create_with(id, options, boxed, init),
         }
     }
 

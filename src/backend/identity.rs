@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::holders::Holders;
 use crate::metadata::Metadata;
 use crate::name::RegionId;
-use crate::options::OpenOptions;
+use crate::options::{CreateOptions, OpenOptions};
 use crate::region::SharedRegion;
 
 impl RegionId {
@@ -36,6 +36,21 @@ impl RegionId {
     /// ```
     pub fn open(&self, options: &OpenOptions) -> Result<Box<dyn SharedRegion>> {
         dispatch(self, "open", |backend| backend.open_id(self, options))
+    }
+
+    /// Creates a region under this identity, in its own backend, and has `init` fill it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::create_id_with`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    pub fn create_with<E: From<Error>>(
+        &self,
+        options: &CreateOptions,
+        init: impl FnOnce(&dyn SharedRegion) -> Result<(), E>,
+    ) -> Result<Box<dyn SharedRegion>, E> {
+        dispatch(self, "create", |backend| backend.create_id_with(self, options, |region| init(region.as_ref())))
     }
 
     /// Removes what this identity stands for, in its own backend.
@@ -107,9 +122,13 @@ impl RegionId {
 }
 
 /// Finds the backend of an identity and calls it.
-fn dispatch<R>(id: &RegionId, operation: &'static str, call: impl FnOnce(AnyBackend) -> Result<R>) -> Result<R> {
+fn dispatch<R, E: From<Error>>(
+    id: &RegionId,
+    operation: &'static str,
+    call: impl FnOnce(AnyBackend) -> Result<R, E>,
+) -> Result<R, E> {
     match id.backend().parse() {
         Ok(backend) => call(backend),
-        Err(error) => Err(Error::operation(error, operation).subject(format_args!("\"{id}\""))),
+        Err(error) => Err(Error::operation(error, operation).subject(format_args!("\"{id}\"")).into()),
     }
 }
