@@ -177,18 +177,46 @@ pub trait Backend: Debug + Send + Sync {
     ///   may be another process at the same creation.
     /// - [`Busy`](ErrorKind::Busy): for as long, others created and removed the name each time in between.
     fn open_or_create(&self, name: &RegionName, options: &CreateOptions) -> Result<(Self::Region, bool)> {
-        options.validate().map_err(|error| error.region(&RegionId::named(self.name(), *name)))?;
+        self.open_or_create_id(&RegionId::named(self.name(), *name), options)
+    }
+
+    /// Creates what an identity of this backend stands for, as [`create_new`](Self::create_new) does: under a key or a
+    /// native name, too, that another program expects.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`create_new`](Self::create_new), and
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): the identity belongs to another backend, or is a segment id, which the
+    ///   kernel chooses; nothing is created.
+    fn create_id(&self, id: &RegionId, options: &CreateOptions) -> Result<Self::Region> {
+        let name = id.name_in(self.name()).map_err(|error| error.operation("create"))?;
+        self.create_new(name, options)
+    }
+
+    /// Opens what an identity of this backend stands for, or creates it, as [`open_or_create`](Self::open_or_create)
+    /// does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open_or_create`](Self::open_or_create), and
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): as for [`create_id`](Self::create_id), but a segment id that exists is
+    ///   opened.
+    #[doc(alias = "IPC_CREAT")]
+    fn open_or_create_id(&self, id: &RegionId, options: &CreateOptions) -> Result<(Self::Region, bool)> {
+        options.validate().map_err(|error| error.region(id))?;
         let mut open = OpenOptions::new().min_size(options.get_size());
         if let Some(address) = options.get_fixed_address() {
             open = open.fixed_address(address);
         }
         let mut patience = Backoff::new(Duration::from_secs((1 + (options.get_size() >> 30) as u64).min(10)));
         loop {
-            match self.open(name, &open) {
+            match self.open_id(id, &open) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 other => return other.map(|region| (region, false)),
             }
-            let error = match self.create_new(name, options) {
+            let error = match self.create_id(id, options) {
                 Ok(region) => return Ok((region, true)),
                 Err(error) => error,
             };
@@ -203,7 +231,7 @@ pub trait Backend: Debug + Send + Sync {
                 } else {
                     Error::new(ErrorKind::Busy)
                         .operation("open or create")
-                        .region(&RegionId::named(self.name(), *name))
+                        .region(id)
                         .reason("others created and removed it each time in between: try again")
                 });
             }
@@ -364,6 +392,45 @@ fn random_suffix() -> String {
 }
 
 impl RegionId {
+    /// Creates what this identity stands for, in its own backend.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::create_id`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    pub fn create(&self, options: &CreateOptions) -> Result<Box<dyn SharedRegion>> {
+        dispatch(self, "create", |backend| backend.create_id(self, options))
+    }
+
+    /// Opens what this identity stands for, or creates it, in its own backend; says `true` if it was created here.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::open_or_create_id`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    ///
+    /// # Examples
+    ///
+    /// What C does by `shmget(0x5a01, 4096, IPC_CREAT | 0600)`:
+    ///
+    /// ```
+    /// # #[cfg(feature = "sysv")] {
+    /// use shared_region::{CreateOptions, RegionId, SharedRegion};
+    ///
+    /// let id: RegionId = "sysv:0x5a01".parse()?; // or "posix:/table": the rest stands as it is
+    /// # let id = RegionId::Key(0x5a01 << 16 ^ std::process::id() as i32);
+    /// let (region, created) = id.open_or_create(&CreateOptions::new(4096))?;
+    /// assert!(created);
+    /// region.remove()?;
+    /// # }
+    /// # Ok::<(), shared_region::Error>(())
+    /// ```
+    pub fn open_or_create(&self, options: &CreateOptions) -> Result<(Box<dyn SharedRegion>, bool)> {
+        dispatch(self, "open or create", |backend| backend.open_or_create_id(self, options))
+    }
+
     /// Opens what this identity stands for, in its own backend.
     ///
     /// # Errors
