@@ -107,7 +107,7 @@ impl Channel {
     /// Writes a reading, unless the ring is full. For the channel's producer.
     pub(crate) fn put(&self, number: u64, value: i64) -> bool {
         let written = self.written.load(Ordering::Relaxed);
-        if written - self.taken.load(Ordering::Acquire) == SLOTS {
+        if written.wrapping_sub(self.taken.load(Ordering::Acquire)) == SLOTS {
             return false;
         }
         let slot = &self.ring[(written % SLOTS) as usize];
