@@ -8,7 +8,7 @@
 use std::env;
 use std::process::ExitCode;
 
-use shared_region::{Backend, CreateOptions, RegionId, SharedRegion, SharedRegionExt, Sysv, SysvRegion};
+use shared_region::{CreateOptions, RegionId, SharedRegion, SharedRegionExt, SysvRegion};
 
 mod board;
 
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
     if words == ["remove"] {
         return Ok(id.remove()?);
     }
-    let (region, _created) = Sysv.open_or_create_id(&id, &CreateOptions::new(size_of::<Board>()))?;
+    let (region, _created) = id.open_or_create(&CreateOptions::new(size_of::<Board>()))?;
     serve(&region, words)
 }
 

@@ -20,9 +20,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use shared_region::{
-    AnyBackend, Backend, CreateOptions, ErrorKind, OpenOptions, RegionId, SharedRegion, SharedRegionExt, SysvRegion,
-};
+use shared_region::{CreateOptions, ErrorKind, OpenOptions, RegionId, SharedRegion, SharedRegionExt, SysvRegion};
 
 mod board;
 
@@ -33,6 +31,7 @@ use board::{Board, Channel, Claim, Outcome};
 const BARRED: u32 = u32::MAX;
 
 const BOARD: CreateOptions = CreateOptions::new(size_of::<Board>());
+const OPEN: OpenOptions = OpenOptions::new().min_size(size_of::<Board>());
 
 fn main() -> ExitCode {
     match run(&env::args().skip(1).collect::<Vec<_>>()) {
@@ -55,8 +54,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
         }
         [word, path] if word == "bridge" => bridge(&id, path),
         _ => {
-            let patient = OpenOptions::new().min_size(size_of::<Board>()).timeout(Duration::from_secs(10));
-            let region = id.open(&patient)?;
+            let region = id.open(&OPEN.timeout(Duration::from_secs(10)))?;
             region.view::<Board>(0)?.enter()?.act(words)
         }
     }
@@ -64,7 +62,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
 
 fn bridge(id: &RegionId, path: &str) -> Outcome<()> {
     let key = SysvRegion::ftok(path, 'S' as i32)?;
-    let old_region = SysvRegion::from_key(key, &OpenOptions::new().min_size(size_of::<Board>()))?;
+    let old_region = SysvRegion::from_key(key, &OPEN)?;
     let old = old_region.view::<Board>(0)?.enter()?;
     let consumer = Claim::new(&old.consumer, "the old board")?;
 
@@ -92,9 +90,7 @@ fn bridge(id: &RegionId, path: &str) -> Outcome<()> {
 
 /// The new board: made, before anybody can see it, to go on where the old one is now; or as a killed bridge left it.
 fn continuation(id: &RegionId, old: &Board) -> Outcome<Box<dyn SharedRegion>> {
-    let backend: AnyBackend = id.backend().parse()?;
-    let name = id.name().ok_or("give the new board a name: posix:/sensors")?;
-    let created = backend.create_with(name, &BOARD, |region| {
+    let created = id.create_with(&BOARD, |region| {
         for (new, old) in region.view::<Board>(0)?.channels.iter().zip(&old.channels) {
             let taken = old.taken.load(Ordering::Relaxed);
             new.written.store(taken, Ordering::Relaxed);
@@ -104,9 +100,7 @@ fn continuation(id: &RegionId, old: &Board) -> Outcome<Box<dyn SharedRegion>> {
         Ok::<(), shared_region::Error>(())
     });
     match created {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            Ok(backend.open(name, &OpenOptions::new().min_size(size_of::<Board>()))?)
-        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(id.open(&OPEN)?),
         created => Ok(created?),
     }
 }

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use super::Backend;
 use crate::error::{Error, ErrorKind, Result};
-use crate::metadata::{Capabilities, ListEntry};
+use crate::holders::Holders;
+use crate::metadata::{Capabilities, ListEntry, Metadata};
 use crate::name::{RegionId, RegionName};
 use crate::options::{CreateOptions, OpenOptions};
 #[cfg(feature = "posix")]
@@ -168,11 +169,20 @@ impl Backend for AnyBackend {
         options: &CreateOptions,
         init: impl FnOnce(&Self::Region) -> Result<(), E>,
     ) -> Result<Self::Region, E> {
+        self.create_id_with(&RegionId::named(self.name(), *name), options, init)
+    }
+
+    fn create_id_with<E: From<Error>>(
+        &self,
+        id: &RegionId,
+        options: &CreateOptions,
+        init: impl FnOnce(&Self::Region) -> Result<(), E>,
+    ) -> Result<Self::Region, E> {
         match *self {
             #[cfg(feature = "posix")]
-            Self::Posix => posix::create_with(name, options, boxed, init),
+            Self::Posix => posix::create_with(id, options, boxed, init),
             #[cfg(feature = "sysv")]
-            Self::Sysv => sysv::create_with(name, options, boxed, init),
+            Self::Sysv => sysv::create_with(id, options, boxed, init),
         }
     }
 
@@ -192,8 +202,24 @@ impl Backend for AnyBackend {
         each!(self, backend => backend.remove_id(id))
     }
 
-    fn remove_if_unused(&self, name: &RegionName) -> Result<bool> {
-        each!(self, backend => backend.remove_if_unused(name))
+    fn metadata_id(&self, id: &RegionId) -> Result<Metadata> {
+        each!(self, backend => backend.metadata_id(id))
+    }
+
+    fn set_mode_id(&self, id: &RegionId, mode: u32) -> Result<()> {
+        each!(self, backend => backend.set_mode_id(id, mode))
+    }
+
+    fn set_owner_id(&self, id: &RegionId, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        each!(self, backend => backend.set_owner_id(id, uid, gid))
+    }
+
+    fn holders_ids(&self, ids: &[RegionId]) -> Result<Vec<Result<Holders>>> {
+        each!(self, backend => backend.holders_ids(ids))
+    }
+
+    fn remove_id_if_unused(&self, id: &RegionId) -> Result<bool> {
+        each!(self, backend => backend.remove_id_if_unused(id))
     }
 
     fn list(&self) -> Result<Vec<ListEntry>> {

@@ -7,12 +7,12 @@ use shared_region_posix::{self as leaf, MapAccess, Object, Reserved, Sizing};
 
 use super::failure::{self, Subject};
 use super::region::{self, PosixRegion};
-use super::{NAME, Posix, capabilities, native, not_found, unsupported};
+use super::{Posix, capabilities, native, not_found, own, unsupported};
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::too_few_huge_pages;
 use crate::memory;
-use crate::name::{RegionId, RegionName};
+use crate::name::RegionId;
 use crate::options::{Allocation, CreateOptions, HugePages, Removal};
 use crate::process::Process;
 use crate::region::SharedRegion;
@@ -38,17 +38,16 @@ impl Drop for Unlink {
 
 /// Creates a region and fills it while it has the form in which the caller wants it.
 pub(crate) fn create_with<R, E: From<Error>>(
-    name: &RegionName,
+    id: &RegionId,
     options: &CreateOptions,
     wrap: impl FnOnce(PosixRegion) -> R,
     init: impl FnOnce(&R) -> Result<(), E>,
 ) -> Result<R, E> {
-    let id = RegionId::named(NAME, *name);
-    let (region, publication) = prepare(&id, options, true)?;
+    let (region, publication) = prepare(own(id, "create")?, options, true)?;
     let object = Arc::clone(&region.object);
     let region = wrap(region);
     init(&region)?;
-    publish(publication, &id, &object)?;
+    publish(publication, id, &object)?;
     Ok(region)
 }
 

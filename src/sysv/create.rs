@@ -6,10 +6,10 @@ use shared_region_sysv::{self as leaf, AttachOptions, GetOptions, HugePages as L
 
 use super::failure::{attach_failed, create_failed};
 use super::region::SysvRegion;
-use super::{NAME, Sysv};
+use super::{NAME, Sysv, own};
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::{RegionId, RegionName};
+use crate::name::RegionId;
 use crate::options::{Access, Allocation, CreateOptions, HugePages, Removal};
 use crate::process::Process;
 
@@ -37,12 +37,12 @@ impl Drop for Undo {
 
 /// Creates a region and fills it while it has the form in which the caller wants it.
 pub(crate) fn create_with<R, E: From<Error>>(
-    name: &RegionName,
+    id: &RegionId,
     options: &CreateOptions,
     wrap: impl FnOnce(SysvRegion) -> R,
     init: impl FnOnce(&R) -> Result<(), E>,
 ) -> Result<R, E> {
-    let (region, mut undo) = create(Some(&RegionId::named(NAME, *name)), options)?;
+    let (region, mut undo) = create(Some(own(id, "create")?), options)?;
     let region = wrap(region);
     init(&region)?;
     undo.0 = None;

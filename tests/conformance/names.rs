@@ -264,6 +264,11 @@ pub fn an_id_of_another_backend_is_refused_and_opens_nothing<S: Sut>() {
         assert_eq!(error.kind(), ErrorKind::InvalidName, "{error}");
         let error = S::backend().create_id(id, &CreateOptions::new(100)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidName, "{error}");
+        let made = S::backend().create_id_with(id, &CreateOptions::new(100), |_| -> shared_region::Result<()> {
+            panic!("there is nothing to fill");
+        });
+        let error = made.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidName, "{error}");
         let error = S::backend().open_or_create_id(id, &CreateOptions::new(100)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidName, "{error}");
     }

@@ -1,11 +1,11 @@
 //! Linux: objects with a name are the regular files in `/dev/shm`.
 
 use std::ffi::{CStr, OsStr, OsString};
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use memmap2::{Advice, MmapRaw};
@@ -27,7 +27,7 @@ mod holders;
 mod raw;
 mod space;
 
-pub(crate) use holders::holders;
+pub(crate) use holders::{holders_of, is_held};
 pub(crate) use space::{Lock, check_room, clear_tail, lock_for_growth, reserve};
 
 /// Where glibc and musl keep the objects.
@@ -141,6 +141,30 @@ pub(crate) fn kind(name: &CStr) -> io::Result<(EntryKind, Stat)> {
         EntryKind::Device
     };
     Ok((kind, Stat::new(&metadata)))
+}
+
+pub(crate) fn set_mode(name: &CStr, mode: u32) -> io::Result<()> {
+    change(name, |path| fs::set_permissions(path, Permissions::from_mode(mode)))
+}
+
+pub(crate) fn set_owner(name: &CStr, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+    change(name, |path| chown(path, uid, gid))
+}
+
+/// Makes a call with a path that leads to an object and nothing else, whatever its name may come to mean.
+fn change(name: &CStr, call: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    let path = StorePath::new(name)?;
+    let mut pin = File::options();
+    pin.read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW);
+    let file = retry(|| pin.open(path.as_path()))?;
+    if !is_shared_memory(&retry(|| file.metadata())?) {
+        return Err(error(libc::ENODEV));
+    }
+    let changed = retry(|| call(&path_of(&file)));
+    if says(&changed, Errno::ENOENT) {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "there is no /proc to reach an object by"));
+    }
+    changed
 }
 
 pub(crate) fn store() -> io::Result<Store> {

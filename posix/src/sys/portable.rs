@@ -7,9 +7,9 @@
 //! - macOS leaves the file type out of `st_mode`, and device, inode, link count and times at 0.
 
 use std::ffi::CStr;
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 
 use nix::fcntl::OFlag;
 use nix::libc;
@@ -38,10 +38,25 @@ pub(crate) fn is_shared_memory(metadata: &Metadata) -> bool {
 }
 
 pub(crate) fn kind(name: &CStr) -> io::Result<(EntryKind, Stat)> {
+    let (_, metadata) = look(name)?;
+    Ok((EntryKind::SharedMemory, Stat::new(&metadata)))
+}
+
+pub(crate) fn set_mode(name: &CStr, mode: u32) -> io::Result<()> {
+    let (file, _) = look(name)?;
+    retry(|| file.set_permissions(Permissions::from_mode(mode)))
+}
+
+pub(crate) fn set_owner(name: &CStr, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+    let (file, _) = look(name)?;
+    retry(|| fchown(&file, uid, gid))
+}
+
+fn look(name: &CStr) -> io::Result<(File, Metadata)> {
     let file = retry(|| open(name, false, false, 0))?;
     let metadata = retry(|| file.metadata())?;
     if !is_shared_memory(&metadata) {
         return Err(error(libc::ENODEV));
     }
-    Ok((EntryKind::SharedMemory, Stat::new(&metadata)))
+    Ok((file, metadata))
 }

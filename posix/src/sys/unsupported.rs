@@ -24,3 +24,11 @@ pub(crate) fn is_shared_memory(metadata: &Metadata) -> bool {
 pub(crate) fn kind(_name: &CStr) -> io::Result<(EntryKind, Stat)> {
     unsupported()
 }
+
+pub(crate) fn set_mode(_name: &CStr, _mode: u32) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn set_owner(_name: &CStr, _uid: Option<u32>, _gid: Option<u32>) -> io::Result<()> {
+    unsupported()
+}

@@ -1,0 +1,80 @@
+//! `shm create`.
+
+use clap::ValueEnum;
+use shared_region::{Allocation, CreateOptions, HugePages, RegionId, SharedRegion};
+
+use crate::args::Kind;
+use crate::failure::Failure;
+use crate::identity::{self, Identity};
+use crate::{interrupt, mode, size};
+
+/// Makes a region of zeros
+///
+/// Its memory is set aside at once, so that a full store is an error now and not a crash of whoever touches it later.
+/// The mode is as asked, whatever the umask. What exists already is left as it is, and is an error.
+#[derive(Debug, clap::Args)]
+#[command(after_help = identity::FORMS)]
+pub(crate) struct Args {
+    /// The region to make. A name without a backend needs --backend
+    #[arg(value_name = "ID", value_parser = Identity::parser())]
+    id: Identity,
+    /// Bytes, or a number with K, M, G, T: 4096, 64K, 2MiB
+    #[arg(value_parser = size::parse)]
+    size: u64,
+    /// Permission bits, in octal; they include 600
+    #[arg(long, value_parser = mode::octal, default_value = "0600")]
+    mode: u32,
+    /// Set each page aside when it is first touched: quick, and SIGBUS then if the store is full
+    #[arg(long, conflicts_with = "prefault")]
+    lazy: bool,
+    /// Touch every page now
+    #[arg(long)]
+    prefault: bool,
+    /// Use huge pages, or fail; with =try, use ordinary ones where there are none.
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "require")]
+    huge: Option<Huge>,
+    #[command(flatten)]
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Huge {
+    Require,
+    Try,
+}
+
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    let id = args.id.new_one(args.kind.backend)?;
+    let allocation = match args {
+        Args { lazy: true, .. } => Allocation::Lazy,
+        Args { prefault: true, .. } => Allocation::Prefault,
+        _ => Allocation::Reserve,
+    };
+    let huge_pages = match args.huge {
+        None => HugePages::No,
+        Some(Huge::Try) => HugePages::Try,
+        Some(Huge::Require) => HugePages::Require,
+    };
+    create(&id, options(args.size).mode(args.mode).allocation(allocation).huge_pages(huge_pages), |_| Ok(()))
+}
+
+/// The options for a size as it was typed or measured.
+pub(crate) fn options(size: u64) -> CreateOptions {
+    // More than an address space is refused by the crate, in its words.
+    CreateOptions::new(usize::try_from(size).unwrap_or(usize::MAX))
+}
+
+/// Makes a region and fills it; whatever stops this, Ctrl-C too, leaves nothing behind.
+pub(crate) fn create(
+    id: &RegionId,
+    options: CreateOptions,
+    fill: impl FnOnce(&dyn SharedRegion) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    interrupt::defer()?;
+    id.create_with(&options, |region| {
+        interrupt::check()?;
+        fill(region.as_ref())?;
+        interrupt::check()
+    })
+    .map(drop)
+}

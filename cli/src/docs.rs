@@ -1,0 +1,75 @@
+//! What the tool tells about itself: `shm completions`, `shm man`.
+
+use std::io::Write;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use clap_mangen::Man as Page;
+
+use crate::Cli;
+use crate::failure::Failure;
+
+/// Below the list of commands.
+pub(crate) const AFTER_HELP: &str = "`shm help` tells how regions are named, `shm help COMMAND` how a command works.";
+
+/// The same at length, for the manual page too.
+pub(crate) const AFTER_LONG_HELP: &str = "\
+Regions:
+  posix:/NAME          a POSIX object; bytes outside A-Z a-z 0-9 . _ - are written %XX
+  sysv:/NAME           the System V segment whose key is the hash of a portable name, as the crate shared-region has it
+  sysv:0xKEY           a System V segment by its key
+  sysv:#ID             a System V segment by its id (shmid); quote it, as # starts a comment in shells
+  sysv:ftok:PATH,PROJ  a System V segment by the key that ftok(3) makes; PROJ is a number or one character
+  /dev/shm/NAME        a POSIX object, by the path that the shell completes
+  /NAME                whichever kind exists; where both do, or a new one is to be made, write which one is meant
+
+Sizes are bytes, in decimal or as 0x1000, or numbers with K, M, G, T (also KiB, MiB …: powers of 1024; KB, MB …: powers \
+of 1000).
+
+Exit codes: 0 done, 1 something failed, 2 wrong usage. A failure is one line on standard error.
+
+Who has a region mapped is counted by the system for System V. For POSIX the mappings and open descriptors of all processes \
+in /proc are searched; where some of them could not be read, which for anybody but root is the rule, the count shows as \
+\u{2265} n. Processes of other PID namespaces that share /dev/shm, as containers may, are not seen at all, nor are \
+descriptors on their way through a socket: be careful with rm --orphans there.
+
+An orphan has nobody attached; for System V, its creator has ended too; for POSIX, every process could be looked into. \
+Where that could not be seen, nothing is called an orphan.";
+
+/// Prints a script that completes commands and options in a shell.
+///
+/// For bash: shm completions bash > ~/.local/share/bash-completion/completions/shm
+#[derive(Debug, clap::Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    shell: Shell,
+}
+
+/// Prints a manual page: of shm, or of one of its commands.
+///
+/// To read it: shm man ls | man -l -
+#[derive(Debug, clap::Args)]
+pub(crate) struct Man {
+    /// The command whose page it is.
+    command: Option<String>,
+}
+
+pub(crate) fn completions(args: Completions, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut script = Vec::new(); // the generator panics where its output fails
+    clap_complete::generate(args.shell, &mut Cli::command(), "shm", &mut script);
+    out.write_all(&script).map_err(Failure::output)
+}
+
+pub(crate) fn man(args: Man, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut cli = Cli::command().disable_help_subcommand(true);
+    cli.build();
+    let page = match &args.command {
+        None => cli,
+        Some(name) => {
+            let known = cli.find_subcommand(name).cloned();
+            let unknown = || Failure::Usage(format!("{name:?} is no command: see `shm help`"));
+            known.ok_or_else(unknown)?
+        }
+    };
+    Page::new(page).render(out).map_err(Failure::output)
+}

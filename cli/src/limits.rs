@@ -1,0 +1,189 @@
+//! `shm limits`.
+
+use std::fs;
+use std::io::Write;
+
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::unistd::{SysconfVar, sysconf};
+use serde::Serialize;
+
+use crate::failure::{Failure, tell};
+use crate::size::show;
+use crate::table::{self, Table, left, right};
+
+/// Shows what limits shared memory here, how much is in use, and how to raise it.
+///
+/// The limits of System V are those of the IPC namespace, those of /dev/shm are those of the mount that is seen here.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Print JSON: every number exact, in bytes where its name does not say otherwise.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Everything, as JSON has it; `null` where this system does not tell.
+#[derive(Debug, Serialize)]
+struct Limits {
+    page_size: Option<u64>,
+    sysv: Option<Sysv>,
+    posix: Option<Posix>,
+    memlock: Memlock,
+    huge_pages: HugePages,
+    shm_rmid_forced: Option<u64>,
+    protected_regular: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Sysv {
+    shmmax: u64,
+    shmall_pages: u64,
+    shmmni: u64,
+    segments: u64,
+    pages: u64,
+    pages_resident: u64,
+    pages_swapped: u64,
+}
+
+/// A size or a number of 0 is no limit.
+#[derive(Debug, Serialize)]
+struct Posix {
+    size: u64,
+    used: u64,
+    inodes: u64,
+    inodes_used: u64,
+    read_only: bool,
+}
+
+/// `null` is no limit.
+#[derive(Debug, Serialize)]
+struct Memlock {
+    soft: Option<u64>,
+    hard: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct HugePages {
+    page_size: Option<u64>,
+    total: Option<u64>,
+    free: Option<u64>,
+    reserved: Option<u64>,
+}
+
+pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut complete = true;
+    let mut told = |what: &str, error: std::io::Error| {
+        tell(&format_args!("cannot ask for the {what}: {error}"));
+        complete = false;
+    };
+    let sysv = shared_region_sysv::limits().and_then(|limits| Ok((limits, shared_region_sysv::usage()?)));
+    let sysv = sysv.map_err(|error| told("limits of System V", error)).ok();
+    let posix = shared_region_posix::store().map_err(|error| told("size of /dev/shm", error)).ok();
+    let memlock =
+        getrlimit(Resource::RLIMIT_MEMLOCK).map_err(|error| told("limit of locked memory", error.into())).ok();
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let limits = Limits {
+        page_size: sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| size.try_into().ok()),
+        sysv: sysv.map(|(limits, usage)| Sysv {
+            shmmax: limits.segment_max_bytes(),
+            shmall_pages: limits.pages_max(),
+            shmmni: limits.segments_max(),
+            segments: usage.segments(),
+            pages: usage.pages_total(),
+            pages_resident: usage.pages_resident(),
+            pages_swapped: usage.pages_swapped(),
+        }),
+        posix: posix.map(|store| Posix {
+            size: store.total(),
+            used: store.total().saturating_sub(store.free()),
+            inodes: store.inodes_total(),
+            inodes_used: store.inodes_total().saturating_sub(store.inodes_free()),
+            read_only: store.is_read_only(),
+        }),
+        memlock: Memlock {
+            soft: memlock.map(|(soft, _)| soft).filter(|&soft| soft != RLIM_INFINITY),
+            hard: memlock.map(|(_, hard)| hard).filter(|&hard| hard != RLIM_INFINITY),
+        },
+        huge_pages: HugePages {
+            page_size: meminfo(&memory, "Hugepagesize:").map(|kib| kib << 10),
+            total: meminfo(&memory, "HugePages_Total:"),
+            free: meminfo(&memory, "HugePages_Free:"),
+            reserved: meminfo(&memory, "HugePages_Rsvd:"),
+        },
+        shm_rmid_forced: setting("kernel/shm_rmid_forced"),
+        protected_regular: setting("fs/protected_regular"),
+    };
+    if args.json {
+        table::write_json(out, &limits)?
+    } else {
+        limits.table().write(out)?
+    }
+    if complete { Ok(()) } else { Err(Failure::Told) }
+}
+
+impl Limits {
+    fn table(&self) -> Table {
+        let mut table = Table::new(&[left("LIMIT", 0), right("VALUE", 0), right("IN USE", 0), left("TO CHANGE IT", 0)]);
+        let mut row = |name: &str, value: String, used: String, how: &str| {
+            table.row([name.to_owned(), value, used, how.to_owned()]);
+        };
+        let number = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
+        if let Some(sysv) = &self.sysv {
+            let page = self.page_size.unwrap_or(4096);
+            let bytes = |pages: u64| size(pages.saturating_mul(page));
+            row("SHMMAX, one segment", endless(sysv.shmmax, size), String::new(), "sysctl kernel.shmmax=BYTES");
+            row(
+                "SHMALL, all segments",
+                endless(sysv.shmall_pages, bytes),
+                bytes(sysv.pages),
+                "sysctl kernel.shmall=PAGES",
+            );
+            row("SHMMNI, segments", sysv.shmmni.to_string(), sysv.segments.to_string(), "sysctl kernel.shmmni=NUMBER");
+        }
+        if let Some(posix) = &self.posix {
+            let limit = |value: u64, show: fn(u64) -> String| if value == 0 { "none".into() } else { show(value) };
+            let used = |of: u64, used: u64, show: fn(u64) -> String| if of == 0 { String::new() } else { show(used) };
+            let mount = if posix.read_only {
+                "mount -o remount,rw /dev/shm (it is read-only)"
+            } else {
+                "mount -o remount,size=SIZE /dev/shm; docker run --shm-size=SIZE"
+            };
+            row("/dev/shm, bytes", limit(posix.size, size), used(posix.size, posix.used, size), mount);
+            row(
+                "/dev/shm, objects",
+                limit(posix.inodes, |value| value.to_string()),
+                used(posix.inodes, posix.inodes_used, |value| value.to_string()),
+                "mount -o remount,nr_inodes=NUMBER /dev/shm",
+            );
+        }
+        let memlock = self.memlock.soft.map_or("none".into(), size);
+        row("locked memory", memlock, String::new(), "ulimit -l KIB; LimitMEMLOCK= of a systemd unit; limits.conf(5)");
+        let huge = &self.huge_pages;
+        let name = huge.page_size.map_or("huge pages".into(), |bytes| format!("huge pages of {}", show(bytes)));
+        let used = huge.total.zip(huge.free).map(|(total, free)| total.saturating_sub(free));
+        row(&name, number(huge.total), number(used), "sysctl vm.nr_hugepages=NUMBER");
+        let forced = "sysctl kernel.shm_rmid_forced=0; 1 removes each segment that nobody has attached";
+        row("shm_rmid_forced", number(self.shm_rmid_forced), String::new(), forced);
+        let protected =
+            "sysctl fs.protected_regular=0; else O_CREAT does not open another user's object, not even for root";
+        row("protected_regular", number(self.protected_regular), String::new(), protected);
+        table
+    }
+}
+
+/// A size for whoever reads it: a person or a program.
+fn size(bytes: u64) -> String {
+    if table::is_terminal() { show(bytes) } else { bytes.to_string() }
+}
+
+/// Linux's defaults for these are the largest number less 2^24: no limit.
+fn endless(value: u64, show: impl Fn(u64) -> String) -> String {
+    if value >= u64::MAX - (1 << 24) { "none".into() } else { show(value) }
+}
+
+fn setting(path: &str) -> Option<u64> {
+    fs::read_to_string(format!("/proc/sys/{path}")).ok()?.trim().parse().ok()
+}
+
+fn meminfo(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}

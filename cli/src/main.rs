@@ -1,0 +1,106 @@
+//! `shm`: one tool for both kinds of shared memory.
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use nix::libc::SIGXFSZ;
+
+mod args;
+mod chmod;
+mod chown;
+mod copy;
+mod create;
+mod docs;
+mod failure;
+mod hex;
+mod identity;
+mod input;
+mod interrupt;
+mod inventory;
+mod limits;
+mod ls;
+mod mode;
+mod people;
+mod probe;
+mod read;
+mod rm;
+mod size;
+mod stat;
+mod stream;
+mod table;
+mod text;
+mod wait;
+mod write;
+
+use failure::Failure;
+
+/// Lists, examines, makes, fills, copies and removes shared memory, System V and POSIX alike.
+#[derive(Debug, Parser)]
+#[command(name = "shm", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = docs::AFTER_HELP, after_long_help = docs::AFTER_LONG_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Ls(ls::Args),
+    Stat(stat::Args),
+    Create(create::Args),
+    Read(read::Args),
+    Write(write::Args),
+    Copy(copy::Args),
+    Chmod(chmod::Args),
+    Chown(chown::Args),
+    Rm(rm::Args),
+    Wait(wait::Args),
+    Limits(limits::Args),
+    Probe(probe::Args),
+    Completions(docs::Completions),
+    Man(docs::Man),
+}
+
+impl Command {
+    fn run(self, out: &mut dyn Write) -> Result<(), Failure> {
+        match self {
+            Self::Ls(args) => ls::run(args, out),
+            Self::Stat(args) => stat::run(args, out),
+            Self::Create(args) => create::run(args),
+            Self::Read(args) => read::run(args, out),
+            Self::Write(args) => write::run(args),
+            Self::Copy(args) => copy::run(args),
+            Self::Chmod(args) => chmod::run(args),
+            Self::Chown(args) => chown::run(args),
+            Self::Rm(args) => rm::run(args, out),
+            Self::Wait(args) => wait::run(args),
+            Self::Limits(args) => limits::run(args, out),
+            Self::Probe(args) => probe::run(args, out),
+            Self::Completions(args) => docs::completions(args, out),
+            Self::Man(args) => docs::man(args, out),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            let _ = io::stderr().write_all(text::harmless(&error.to_string(), std::env::args_os()).as_bytes());
+            return ExitCode::from(2);
+        }
+        Err(help) => help.exit(),
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    // Without a handler a file limit (ulimit -f) kills whoever writes past it; with one, the write fails and says so.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+    let outcome = cli.command.run(&mut out);
+    let flushed = out.flush().map_err(Failure::output);
+    // What was put off while something was half made ends the program now.
+    match outcome.and(flushed).and_then(|()| interrupt::check()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.exit(),
+    }
+}

@@ -1,0 +1,301 @@
+//! `shm stat`.
+
+use std::io::{self, Write};
+use std::time::SystemTime;
+
+use serde::Serialize;
+use shared_region::{Access, Error, Holders, RegionId};
+use shared_region_posix as posix;
+
+use crate::failure::{Failure, each};
+use crate::identity::{self, Identity};
+use crate::inventory::{self, Item, as_time};
+use crate::ls::{age, attached, utc};
+use crate::people::{self, People, command};
+use crate::size::show_both;
+use crate::table::{self, Table, left, right};
+
+/// Tells everything known about regions, and who has them mapped.
+#[derive(Debug, clap::Args)]
+#[command(after_help = identity::FORMS)]
+pub(crate) struct Args {
+    /// The regions to examine.
+    #[arg(value_name = "ID", required = true, value_parser = Identity::parser())]
+    ids: Vec<Identity>,
+    /// Print JSON: a list with what `shm ls --json` has, and more.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Everything, as JSON has it.
+#[derive(Debug, Serialize)]
+struct Details {
+    #[serde(flatten)]
+    item: Item,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    posix: Option<PosixDetails>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sysv: Option<SysvDetails>,
+    /// `null` where this system does not tell.
+    holders: Option<Vec<Process>>,
+    holders_complete: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct PosixDetails {
+    device: u64,
+    inode: u64,
+    links: u64,
+    #[serde(serialize_with = "as_time")]
+    accessed: Option<SystemTime>,
+    #[serde(serialize_with = "as_time")]
+    modified: Option<SystemTime>,
+}
+
+#[derive(Debug, Serialize)]
+struct SysvDetails {
+    shmid: i32,
+    key: String,
+    sequence: Option<u32>,
+    creator_uid: u32,
+    creator_gid: u32,
+    last_pid: Option<u32>,
+    last_command: Option<String>,
+    #[serde(serialize_with = "as_time")]
+    attached: Option<SystemTime>,
+    #[serde(serialize_with = "as_time")]
+    detached: Option<SystemTime>,
+    swapped: Option<u64>,
+}
+
+/// A process that has it.
+#[derive(Debug, Serialize)]
+struct Process {
+    pid: u32,
+    user: Option<String>,
+    command: Option<String>,
+    mappings: Vec<Mapping>,
+    descriptors: Vec<i32>,
+}
+
+#[derive(Debug, Serialize)]
+struct Mapping {
+    address: String,
+    size: u64,
+    offset: u64,
+    read_only: bool,
+}
+
+pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut people = People::default();
+    let mut found = Vec::new();
+    let outcome = each(args.ids, |id| {
+        found.push(Details::of(id.existing()?, &mut people)?);
+        Ok(())
+    });
+    if args.json {
+        table::write_json(out, &found)?;
+    } else {
+        for (index, details) in found.iter().enumerate() {
+            if index > 0 {
+                writeln!(out).map_err(Failure::output)?;
+            }
+            details.write(out, &mut people)?;
+        }
+    }
+    outcome
+}
+
+impl Details {
+    fn of(id: RegionId, people: &mut People) -> Result<Self, Failure> {
+        let mut details = if id.backend() == "sysv" { Self::segment(&id, people)? } else { Self::object(&id, people)? };
+        // As it was asked for, so by name where it was.
+        details.item.id = id;
+        Ok(details)
+    }
+
+    fn segment(id: &RegionId, people: &mut People) -> Result<Self, Failure> {
+        let stat = inventory::segment(id)?;
+        let last = Some(stat.last_pid()).filter(|&pid| pid != 0);
+        let sysv = SysvDetails {
+            shmid: stat.segment().id(),
+            key: format!("{:#010x}", stat.key()),
+            // The list does not have it, and to ask for it takes permission.
+            sequence: stat.segment().stat().ok().and_then(|stat| stat.sequence()),
+            creator_uid: stat.creator_uid(),
+            creator_gid: stat.creator_gid(),
+            last_pid: last,
+            last_command: last.and_then(command),
+            attached: stat.attach_time(),
+            detached: stat.detach_time(),
+            swapped: stat.swapped(),
+        };
+        let item = Item::segment(&stat, people);
+        // By its number, which goes on to mean it.
+        let holders = RegionId::Segment(sysv.shmid).holders().ok();
+        Ok(Self::new(item, None, Some(sysv), holders, people))
+    }
+
+    fn object(id: &RegionId, people: &mut People) -> Result<Self, Failure> {
+        let mut item = Item::object(id.clone(), &id.metadata()?, people);
+        let name = match id {
+            RegionId::Named { name, .. } => name.as_c_str(),
+            RegionId::Posix(name) => name.as_c_str(),
+            _ => c"",
+        };
+        let (_, stat) = posix::kind(name).map_err(|error| Error::from_io(&error).operation("look at").region(id))?;
+        let details = PosixDetails {
+            device: stat.device(),
+            inode: stat.inode(),
+            links: stat.links(),
+            accessed: Some(stat.accessed()),
+            modified: Some(stat.modified()),
+        };
+        let holders = id.holders().ok();
+        if let Some(holders) = &holders {
+            item.held(holders);
+        }
+        Ok(Self::new(item, Some(details), None, holders, people))
+    }
+
+    fn new(
+        item: Item,
+        posix: Option<PosixDetails>,
+        sysv: Option<SysvDetails>,
+        holders: Option<Holders>,
+        people: &mut People,
+    ) -> Self {
+        let holders_complete = holders.as_ref().is_some_and(Holders::is_complete);
+        let process = |holder: &shared_region::Holder| Process {
+            pid: holder.pid(),
+            user: people::user_of(holder.pid()).map(|uid| people.user(uid)),
+            command: command(holder.pid()),
+            mappings: holder.mappings().iter().map(Mapping::of).collect(),
+            descriptors: holder.descriptors().to_vec(),
+        };
+        let holders = holders.map(|holders| holders.processes().iter().map(process).collect());
+        Self { item, posix, sysv, holders, holders_complete }
+    }
+
+    /// Writes it for people, a fact on each line.
+    fn write(&self, out: &mut dyn Write, people: &mut People) -> Result<(), Failure> {
+        let mut facts = Facts(Vec::new());
+        let item = &self.item;
+        if let Some(posix) = &self.posix {
+            facts.add("inode", format!("{} on device {}", posix.inode, posix.device));
+        }
+        if let Some(sysv) = &self.sysv {
+            facts.add("shmid", format!("{}", sysv.shmid));
+            facts.add("key", sysv.key.clone());
+            facts.add("sequence", sysv.sequence.map(|number| number.to_string()).unwrap_or_default());
+        }
+        facts.add("owner", format!("{} ({})", item.owner, item.uid));
+        facts.add("group", format!("{} ({})", item.group, item.gid));
+        if let Some(sysv) = &self.sysv {
+            facts.add("creator", format!("{} ({})", people.user(sysv.creator_uid), sysv.creator_uid));
+            facts.add("creator group", format!("{} ({})", people.group(sysv.creator_gid), sysv.creator_gid));
+            facts.add("creator process", process(item.creator_pid, item.creator_command.as_deref()));
+            facts.add("last process", process(sysv.last_pid, sysv.last_command.as_deref()));
+        }
+        facts.add("mode", format!("{:04o}", item.mode));
+        facts.add("size", show_both(item.size));
+        facts.add("resident", item.resident.map(show_both).unwrap_or_default());
+        if let Some(sysv) = &self.sysv {
+            facts.add("swapped", sysv.swapped.map(show_both).unwrap_or_default());
+            facts.add("last attach", moment(sysv.attached));
+            facts.add("last detach", moment(sysv.detached));
+        }
+        if let Some(posix) = &self.posix {
+            facts.add("names", posix.links.to_string());
+            facts.add("last access", moment(posix.accessed));
+            facts.add("last write", moment(posix.modified));
+        }
+        facts.add("last change", moment(item.changed));
+        facts.add("status", item.status.iter().map(|status| status.name()).collect::<Vec<_>>().join(", "));
+        facts.add("attached", attached(item));
+        writeln!(out, "{}", item.id).and_then(|()| facts.write(out)).map_err(Failure::output)?;
+        self.write_holders(out)
+    }
+
+    fn write_holders(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        let holders = self.holders.as_deref().unwrap_or_default();
+        if !holders.is_empty() {
+            let mut table = Table::new(&[
+                right("PID", 0),
+                left("USER", 1),
+                left("ACCESS", 0),
+                left("ADDRESS", 0),
+                right("OFFSET", 4),
+                right("BYTES", 2),
+                left("DESCRIPTORS", 3),
+                left("COMMAND", 0),
+            ]);
+            for holder in holders {
+                let descriptors = holder.descriptors.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
+                let row = |access: &str, address: &str, offset: String, size: String| {
+                    let known = |text: &Option<String>| text.clone().unwrap_or_default();
+                    let (user, command) = (known(&holder.user), known(&holder.command));
+                    [
+                        holder.pid.to_string(),
+                        user,
+                        access.into(),
+                        address.into(),
+                        offset,
+                        size,
+                        descriptors.clone(),
+                        command,
+                    ]
+                };
+                for map in &holder.mappings {
+                    let access = if map.read_only { "read" } else { "write" };
+                    table.row(row(access, &map.address, map.offset.to_string(), map.size.to_string()));
+                }
+                if holder.mappings.is_empty() {
+                    table.row(row("open", "", String::new(), String::new()));
+                }
+            }
+            table.write(out)?;
+        }
+        if !self.holders_complete {
+            writeln!(out, "  (not every process could be looked into: there may be more who have it)")
+                .map_err(Failure::output)?;
+        }
+        Ok(())
+    }
+}
+
+impl Mapping {
+    fn of(held: &shared_region::HeldMapping) -> Self {
+        Self {
+            address: format!("{:#x}", held.address()),
+            size: held.len(),
+            offset: held.offset(),
+            read_only: held.access() == Access::ReadOnly,
+        }
+    }
+}
+
+/// Names with values, in lines.
+struct Facts(Vec<(&'static str, String)>);
+
+impl Facts {
+    fn add(&mut self, name: &'static str, value: String) {
+        self.0.push((name, if value.is_empty() { "-".into() } else { value }));
+    }
+
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.0.iter().try_for_each(|(name, value)| writeln!(out, "  {name:15}  {value}"))
+    }
+}
+
+fn process(pid: Option<u32>, command: Option<&str>) -> String {
+    match (pid, command) {
+        (None, _) => String::new(),
+        (Some(pid), Some(command)) => format!("{pid} {command}"),
+        (Some(pid), None) => format!("{pid} (ended, or out of sight)"),
+    }
+}
+
+fn moment(time: Option<SystemTime>) -> String {
+    time.map(|time| format!("{} ({} ago)", utc(time), age(time))).unwrap_or_default()
+}

@@ -1,0 +1,137 @@
+//! Bytes in and out of regions, piece by piece.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use shared_region::{SharedRegion, SharedRegionExt};
+
+use crate::failure::Failure;
+use crate::interrupt;
+
+/// How much is copied at a time.
+const PIECE: usize = 1 << 20;
+
+/// A region's bytes, without SIGBUS.
+///
+/// Whoever may write to a region that has a descriptor may shrink it, and touching the lost part of the mapping is
+/// SIGBUS; so is touching a lazily made page when the store is full. The system calls on the descriptor answer both with
+/// an error, see the same bytes, and take no memory for pages that nobody has touched. What has no descriptor keeps its
+/// size, and is reached through its mapping.
+#[derive(Debug)]
+pub(crate) enum Bytes<'a> {
+    File(File, &'a dyn SharedRegion),
+    Mapped(&'a dyn SharedRegion),
+}
+
+impl<'a> Bytes<'a> {
+    pub(crate) fn of(region: &'a dyn SharedRegion) -> Result<Self, Failure> {
+        let Ok(descriptor) = region.descriptor() else { return Ok(Self::Mapped(region)) };
+        let own = descriptor.try_clone_to_owned().map_err(|error| Failure::with("duplicate a descriptor", &error))?;
+        Ok(Self::File(own.into(), region))
+    }
+
+    pub(crate) fn read(&self, offset: u64, piece: &mut [u8]) -> Result<(), Failure> {
+        match self {
+            Self::File(file, region) => {
+                file.read_exact_at(piece, offset).map_err(|error| moved("read from", *region, &error))
+            }
+            Self::Mapped(region) => Ok(region.read_at(position(offset)?, piece)?),
+        }
+    }
+
+    pub(crate) fn write(&self, offset: u64, piece: &[u8]) -> Result<(), Failure> {
+        match self {
+            Self::File(file, region) => {
+                // Written past its end it would grow again.
+                let long_enough = file.metadata().map(|now| now.len() >= offset + piece.len() as u64);
+                match long_enough {
+                    Ok(true) => file.write_all_at(piece, offset),
+                    Ok(false) => Err(io::ErrorKind::UnexpectedEof.into()),
+                    Err(error) => Err(error),
+                }
+                .map_err(|error| moved("write to", *region, &error))
+            }
+            Self::Mapped(region) => Ok(region.write_at(position(offset)?, piece)?),
+        }
+    }
+}
+
+fn position(offset: u64) -> Result<usize, Failure> {
+    usize::try_from(offset).map_err(|_| Failure::Failed(format!("offset {offset} is beyond this machine's memory")))
+}
+
+/// Says why a region's descriptor did not do.
+fn moved(what: &str, region: &dyn SharedRegion, error: &io::Error) -> Failure {
+    let name = region.id().map(|id| id.to_string()).unwrap_or_default();
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return Failure::Failed(format!("cannot {what} {name}: another process has made it shorter meanwhile"));
+    }
+    Failure::with(format_args!("{what} {name}"), error)
+}
+
+/// The part of a region that `offset` and `length` name, which has to lie inside.
+pub(crate) fn part(region: &dyn SharedRegion, offset: u64, length: Option<u64>) -> Result<u64, Failure> {
+    let size = region.len() as u64;
+    let name = || region.id().map(|id| id.to_string()).unwrap_or_default();
+    let Some(rest) = size.checked_sub(offset) else {
+        return Err(Failure::Failed(format!("offset {offset} is past the end: {} has {size} bytes", name())));
+    };
+    match length {
+        Some(length) if length > rest => Err(Failure::Failed(format!(
+            "{length} bytes at offset {offset} reach past the end: {} has {size} bytes",
+            name()
+        ))),
+        _ => Ok(length.unwrap_or(rest)),
+    }
+}
+
+/// Copies `length` bytes piece by piece, each at its offset from the start, and shows how far it is where that takes long.
+pub(crate) fn pump(
+    length: u64,
+    mut take: impl FnMut(u64, &mut [u8]) -> Result<(), Failure>,
+    mut give: impl FnMut(u64, &[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut piece = vec![0; usize::try_from(length).map_or(PIECE, |length| length.min(PIECE))];
+    let progress = Progress::new(length);
+    let mut done = 0;
+    while done < length {
+        interrupt::check()?;
+        let here = usize::try_from(length - done).map_or(piece.len(), |left| left.min(piece.len()));
+        take(done, &mut piece[..here])?;
+        give(done, &piece[..here])?;
+        done += here as u64;
+        progress.at(done);
+    }
+    Ok(())
+}
+
+/// A bar on standard error, where that is a terminal and a copy takes longer than a moment.
+struct Progress {
+    start: Instant,
+    bar: ProgressBar,
+}
+
+impl Progress {
+    fn new(length: u64) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::hidden());
+        let style =
+            ProgressStyle::with_template("{bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}");
+        Self { start: Instant::now(), bar: bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())) }
+    }
+
+    fn at(&self, done: u64) {
+        if self.bar.is_hidden() && self.start.elapsed() > Duration::from_millis(500) {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        self.bar.set_position(done);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

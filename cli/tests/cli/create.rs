@@ -1,0 +1,91 @@
+//! `shm create`.
+
+use crate::support::{BACKENDS, Region, fails, name, ok, shm};
+
+#[test]
+fn what_is_made_is_as_large_and_as_open_as_asked_and_full_of_zeros() {
+    for backend in BACKENDS {
+        let region = Region::made(backend, "create", &["5000", "--mode", "640"]);
+        let metadata = region.id().metadata().unwrap();
+        assert_eq!((metadata.size(), metadata.mode()), (5000, 0o640));
+        assert_eq!(region.bytes(), [0; 5000]);
+    }
+}
+
+#[test]
+fn what_exists_is_left_alone() {
+    for backend in BACKENDS {
+        let region = Region::made(backend, "twice", &["4096"]);
+        let told = fails(&mut shm(["create", &region.0, "8K"]), 1);
+        assert!(told.contains("exists already"), "{told}");
+        assert_eq!(region.id().metadata().unwrap().size(), 4096);
+    }
+}
+
+#[test]
+fn a_name_without_a_backend_needs_one() {
+    let bare = name("bare");
+    let told = fails(&mut shm(["create", &bare, "4K"]), 2);
+    assert!(told.contains(&format!("posix:{bare}")) && told.contains("--backend"), "{told}");
+    let region = Region::new(format!("sysv:{bare}"));
+    assert_eq!(ok(&mut shm(["create", &bare, "4K", "--backend", "sysv"])), "");
+    assert!(region.exists());
+    let told = fails(&mut shm(["create", &region.0, "4K", "--backend=posix"]), 2);
+    assert!(told.contains("does not belong to --backend posix"), "{told}");
+}
+
+#[test]
+fn keys_and_native_names_can_be_made_and_segment_ids_cannot() {
+    let native = Region::new(format!("posix:{}%20with%20blanks", name("native")));
+    let key = Region::new(format!("sysv:{:#x}", 0x5a00_0000 | std::process::id()));
+    for region in [&native, &key] {
+        assert_eq!(ok(&mut shm(["create", &region.0, "4K"])), "");
+        assert_eq!(region.id().metadata().unwrap().size(), 4096);
+    }
+    let told = fails(&mut shm(["create", "sysv:#7", "4K"]), 1);
+    assert!(told.contains("a new segment is named by a key"), "{told}");
+}
+
+#[test]
+fn memory_is_set_aside_unless_it_is_to_come_later() {
+    for backend in BACKENDS {
+        let size = |option: &[&str]| {
+            let region = Region::made(backend, "lazy", &[&["1M"], option].concat());
+            let metadata = region.id().metadata().unwrap();
+            metadata.allocated().or(metadata.resident()).unwrap()
+        };
+        assert_eq!(size(&["--prefault"]), 1 << 20);
+        assert_eq!(size(&["--lazy"]), 0);
+    }
+}
+
+#[test]
+fn huge_pages_are_tried_for_or_required() {
+    let region = Region::made("sysv", "huge", &["4K", "--huge=try"]);
+    assert!(region.exists());
+    // A named POSIX object cannot have them, wherever this runs.
+    let region = Region::new(format!("posix:{}", name("huge")));
+    let told = fails(&mut shm(["create", &region.0, "2M", "--huge"]), 1);
+    assert!(told.contains("huge pages"), "{told}");
+    assert!(!region.exists());
+}
+
+#[test]
+fn bad_sizes_and_modes_are_refused() {
+    let region = Region::new(format!("posix:{}", name("bad")));
+    for arguments in [["12Q", "--mode=600"], ["-1", "--mode=600"], ["4K", "--mode=999"], ["4K", "--mode=1600"]] {
+        let output = shm(["create", &region.0]).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+    let lazy_and_not = shm(["create", &region.0, "4K", "--lazy", "--prefault"]).output().unwrap();
+    assert_eq!(lazy_and_not.status.code(), Some(2));
+    for (size, mode, why) in [
+        ("0", "600", "a size of 0"),
+        ("15E", "600", "more than an address space holds"),
+        ("4K", "400", "keeps its own creator out"),
+    ] {
+        let told = fails(&mut shm(["create", &region.0, size, "--mode", mode]), 1);
+        assert!(told.contains(why), "{told}");
+    }
+    assert!(!region.exists());
+}

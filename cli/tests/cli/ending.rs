@@ -1,0 +1,125 @@
+//! Broken pipes and signals.
+
+use std::fs::{self, File};
+use std::process::{Child, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::{BACKENDS, Region, Scratch, eventually, fails, name, shm, signal};
+
+#[test]
+fn a_reader_that_has_gone_ends_it_quietly() {
+    let region = Region::made("posix", "pipe", &["8M"]);
+    let none = format!("posix:{}", name("none"));
+    for arguments in [
+        &["ls"][..],
+        &["ls", "--json"],
+        &["read", &region.0],
+        &["read", "--hex", &region.0],
+        &["limits"],
+        &["stat", &region.0],
+        &["completions", "zsh"],
+        &["man"],
+        &["rm", "--dry-run", &region.0],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = shm(arguments.iter().copied()).stdout(writer).output().unwrap();
+        assert_eq!(signal(&output), Some(Signal::SIGPIPE as i32), "{arguments:?}: {output:?}");
+        assert_eq!(output.stderr, b"", "{arguments:?}");
+    }
+    // Nobody reads what failed, either.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(shm(["rm", &none]).stderr(writer).status().unwrap().code(), Some(1));
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let region = Region::made("sysv", "full", &["8M"]);
+    for arguments in [&["ls"][..], &["read", &region.0], &["ls", "--json"], &["man"]] {
+        let told = fails(shm(arguments.iter().copied()).stdout(full()), 1);
+        assert!(told.contains("cannot write to standard output: No space left"), "{told}");
+    }
+}
+
+/// Whether a process has put a signal off (or has ended).
+fn catches(child: &Child, signal: Signal) -> bool {
+    let Ok(status) = fs::read_to_string(format!("/proc/{}/status", child.id())) else { return true };
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    mask.is_none_or(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << (signal as i32 - 1)) != 0)
+}
+
+/// Starts a command that makes a region, and stops it by a signal in the middle; says how it ended. It is in the middle
+/// once it puts signals off, and as long as what it makes is not there or, where nothing half made can be hidden, is.
+fn interrupted(arguments: &[&str], target: &Region, by: Signal) {
+    for _ in 0..100 {
+        let child = shm(arguments.iter().copied()).stderr(Stdio::piped()).spawn().unwrap();
+        let pid = Pid::from_raw(child.id() as i32);
+        eventually(|| catches(&child, by));
+        kill(pid, by).unwrap();
+        let output = child.wait_with_output().unwrap();
+        if output.status.success() {
+            // Too late; it must be whole then.
+            assert!(target.exists());
+            target.id().remove().unwrap();
+            continue;
+        }
+        assert_eq!(signal(&output), Some(by as i32), "{output:?}");
+        assert_eq!(output.stderr, b"");
+        if !target.exists() {
+            return;
+        }
+        // The signal came after all was done.
+        target.id().remove().unwrap();
+    }
+    panic!("it was never caught in the middle");
+}
+
+#[test]
+fn a_signal_in_the_middle_of_a_copy_leaves_nothing() {
+    let source = Region::made("posix", "source", &["64M", "--lazy"]);
+    for backend in BACKENDS {
+        for by in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            let copy = Region::new(format!("{backend}:{}", name("copy")));
+            interrupted(&["copy", &source.0, &copy.0], &copy, by);
+        }
+    }
+}
+
+#[test]
+fn a_signal_in_the_middle_of_a_creation_leaves_nothing() {
+    let file = Scratch::new("sparse");
+    File::create(&file.0).unwrap().set_len(64 << 20).unwrap();
+    for backend in BACKENDS {
+        let made = Region::new(format!("{backend}:{}", name("made")));
+        interrupted(&["write", "--create", &made.0, file.path()], &made, Signal::SIGINT);
+        interrupted(&["create", &made.0, "64M", "--prefault"], &made, Signal::SIGINT);
+    }
+}
+
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    let source = Region::made("posix", "source", &["64M", "--lazy"]);
+    let copy = Region::new(format!("sysv:{}", name("copy")));
+    let script = "trap '' HUP; exec \"$0\" copy \"$1\" \"$2\"";
+    let mut command = std::process::Command::new("sh");
+    let mut child = command.args(["-c", script, crate::support::SHM, &source.0, &copy.0]).spawn().unwrap();
+    eventually(|| catches(&child, Signal::SIGINT));
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGHUP).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(copy.exists());
+}
+
+#[test]
+fn input_that_never_comes_can_be_interrupted() {
+    let made = Region::new(format!("sysv:{}", name("made")));
+    let child = shm(["write", "--create", &made.0]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_raw(child.id() as i32);
+    kill(pid, Signal::SIGINT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((signal(&output), output.stderr), (Some(Signal::SIGINT as i32), Vec::new()));
+    assert!(!made.exists());
+}

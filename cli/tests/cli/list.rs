@@ -1,0 +1,194 @@
+//! `shm ls`.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::support::{BACKENDS, Region, alone, ok, root, shm};
+
+/// The fields of the README's table.
+const FIELDS: [&str; 17] = [
+    "attached",
+    "attached_exact",
+    "backend",
+    "changed",
+    "creator_command",
+    "creator_pid",
+    "creator_uid",
+    "gid",
+    "group",
+    "id",
+    "mode",
+    "native_id",
+    "owner",
+    "resident",
+    "size",
+    "status",
+    "uid",
+];
+
+fn json(arguments: &[&str]) -> Vec<Value> {
+    serde_json::from_str(&ok(shm(["ls", "--json"]).args(arguments))).unwrap()
+}
+
+/// What JSON says of a region. A segment is listed under its key.
+fn entry(region: &Region, arguments: &[&str]) -> Option<Value> {
+    let number = region.id().metadata().unwrap().native_id();
+    let backend = region.0.split_once(':').unwrap().0;
+    json(arguments).into_iter().find(|entry| entry["native_id"].as_u64() == number && entry["backend"] == backend)
+}
+
+#[test]
+fn both_kinds_are_in_one_list_with_stable_fields() {
+    for backend in BACKENDS {
+        let region = Region::made(backend, "list", &["5000", "--mode=640"]);
+        let entry = entry(&region, &[]).unwrap();
+        let fields: BTreeSet<&str> = entry.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields, BTreeSet::from(FIELDS));
+        assert_eq!((&entry["size"], &entry["mode"]), (&5000.into(), &"0640".into()));
+        let uid = nix::unistd::geteuid().as_raw();
+        assert_eq!(entry["uid"], uid);
+        assert!(entry["changed"].as_str().unwrap().ends_with('Z'));
+        assert!(entry["owner"].is_string() && entry["status"].is_array());
+        let id = entry["id"].as_str().unwrap();
+        assert_eq!(ok(&mut shm(["read", id])).len(), 5000);
+    }
+}
+
+#[test]
+fn piped_it_is_one_line_of_words_for_each() {
+    let posix = Region::made("posix", "piped", &["123456"]);
+    let listed = ok(&mut shm(["ls", "--backend=posix"]));
+    let mut lines = listed.lines();
+    let header: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
+    assert_eq!(
+        header,
+        [
+            "ID", "NATIVE", "OWNER", "GROUP", "MODE", "SIZE", "RESIDENT", "ATTACHED", "STATUS", "CHANGED", "CPID",
+            "CREATOR"
+        ]
+    );
+    let line: Vec<&str> = lines.find(|line| line.starts_with(&posix.0)).unwrap().split_whitespace().collect();
+    assert_eq!(line.len(), header.len());
+    assert_eq!((line[4], line[5], line[10]), ("0600", "123456", "-"));
+}
+
+#[test]
+fn one_kind_can_be_asked_for() {
+    let (posix, sysv) = (Region::made("posix", "kind", &["64"]), Region::made("sysv", "kind", &["64"]));
+    assert!(entry(&posix, &["--backend=posix"]).is_some() && entry(&posix, &["--backend=sysv"]).is_none());
+    assert!(entry(&sysv, &["--backend=sysv"]).is_some() && entry(&sysv, &["--backend=posix"]).is_none());
+}
+
+#[test]
+fn it_is_sorted_as_asked() {
+    let said = |arguments: &[&str], pick: &dyn Fn(&Value) -> Option<u64>| -> Vec<u64> {
+        json(arguments).iter().map(|entry| pick(entry).unwrap_or(0)).collect()
+    };
+    let (_small, _large) = (Region::made("posix", "sort", &["64"]), Region::made("sysv", "sort", &["64K"]));
+    for column in ["size", "resident", "attached"] {
+        let values = said(&["--sort", column], &|entry| entry[column].as_u64());
+        assert!(values.is_sorted_by(|a, b| a >= b), "{column}: {values:?}");
+    }
+    let values = said(&["--sort=native"], &|entry| entry["native_id"].as_u64());
+    assert!(values.is_sorted(), "{values:?}");
+    for (column, upwards) in [("owner", true), ("changed", false)] {
+        let values: Vec<String> =
+            json(&["--sort", column]).iter().map(|entry| entry[column].as_str().unwrap().to_owned()).collect();
+        assert!(values.is_sorted_by(|a, b| if upwards { a <= b } else { a >= b }), "{column}: {values:?}");
+    }
+    assert_eq!(shm(["ls", "--sort=colour"]).output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn an_orphan_has_nobody_attached_and_no_creator() {
+    if !root() {
+        return;
+    }
+    let said = alone(
+        r#"
+        "$SHM" create sysv:0x99 4K; "$SHM" create posix:/orphan 4K
+        "$SHM" create posix:/open 4K; exec 9< /dev/shm/open
+        python3 -c 'import ctypes, sys, time
+libc = ctypes.CDLL(None); libc.shmat.restype = ctypes.c_void_p
+print(libc.shmget(77, 100, 0o1600), libc.shmat(libc.shmget(78, 100, 0o1600), None, 0) > 0, flush=True)
+sys.stdin.read()' < /dev/zero > /tmp/$$ & until [ -s /tmp/$$ ]; do :; done; rm /tmp/$$
+        "$SHM" ls --orphans | awk 'NR > 1 { print $1, $9 }'; echo all; "$SHM" ls | awk 'NR > 1 { print $1, $8, $9, $12 }'
+        "$SHM" ls --orphans --backend posix --json | grep -c '"orphan"'"#,
+    );
+    let lines: Vec<&str> = said.lines().collect();
+    // A creator that lives may still attach its segment; what is open is in use.
+    assert_eq!(lines[..3], ["posix:/orphan orphan", "sysv:0x99 orphan", "all"], "{said}");
+    let all: BTreeSet<&str> = lines[3..].iter().copied().collect();
+    let expected = [
+        "posix:/open 4 - -",
+        "posix:/orphan 0 orphan -",
+        "sysv:0x99 0 orphan -",
+        "sysv:0x4d 0 - python3",
+        "sysv:0x4e 1 - python3",
+        "1",
+    ];
+    assert_eq!(all, BTreeSet::from(expected), "{said}");
+}
+
+#[test]
+fn removed_and_locked_segments_are_told_and_objects_of_size_0_listed() {
+    if !root() {
+        return;
+    }
+    let said = alone(
+        r#"python3 -c 'import ctypes, os, subprocess
+libc = ctypes.CDLL(None); libc.shmat.restype = ctypes.c_void_p
+removed, locked = libc.shmget(0, 100, 0o1600), libc.shmget(5, 100, 0o1600)
+libc.shmat(removed, None, 0); libc.shmctl(removed, 0, None); libc.shmctl(locked, 11, None)
+open("/dev/shm/empty", "w")
+print(removed, flush=True); subprocess.run([os.environ["SHM"], "ls"])' "#,
+    );
+    let lines: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
+    let of = |id: &str| lines.iter().find(|line| line[0] == id).unwrap_or_else(|| panic!("{id}: {said}"));
+    let removed = of(&format!("sysv:#{}", lines[0][0]));
+    assert_eq!((removed[7], removed[8]), ("1", "removed"));
+    assert_eq!(of("sysv:0x5")[8], "locked");
+    assert_eq!((of("posix:/empty")[5], of("posix:/empty")[8]), ("0", "orphan"));
+}
+
+#[test]
+fn many_are_listed_right() {
+    if !root() {
+        return;
+    }
+    let said = alone(
+        r#"python3 -c 'import ctypes
+libc = ctypes.CDLL(None)
+for i in range(4000): assert libc.shmget(100000 + i, 100 + i, 0o1600) >= 0
+for i in range(10000):
+    with open(f"/dev/shm/object-{i}", "w") as f: f.truncate(i)'
+        "$SHM" ls --json"#,
+    );
+    let entries: Vec<Value> = serde_json::from_str(&said).unwrap();
+    assert_eq!(entries.len(), 14_000);
+    let facts: BTreeSet<(String, u64)> = entries
+        .iter()
+        .map(|entry| (entry["id"].as_str().unwrap().to_owned(), entry["size"].as_u64().unwrap()))
+        .collect();
+    let segments = (0..4000).map(|index| (format!("sysv:{:#x}", 100_000 + index), 100 + index));
+    let objects = (0..10_000).map(|index| (format!("posix:/object-{index}"), index));
+    assert_eq!(facts, segments.chain(objects).collect());
+}
+
+#[test]
+fn what_is_missing_is_told_and_the_rest_is_listed() {
+    if !root() {
+        return;
+    }
+    let said = alone(
+        r#"umount /dev/shm; mount -t tmpfs none /dev; mkdir /dev/ok; mknod /dev/null c 1 3
+        "$SHM" create sysv:/still-there 4K; "$SHM" ls 2>/dev/ok/told || echo "code $?"; cat /dev/ok/told"#,
+    );
+    assert!(
+        said.contains("sysv:0x")
+            && said.contains("code 1\nshm: cannot list POSIX region: ")
+            && said.contains("/dev/shm"),
+        "{said}"
+    );
+}

@@ -1,0 +1,20 @@
+//! `shm`, driven as people and scripts drive it.
+
+mod change;
+mod copy;
+mod create;
+mod documents;
+mod ending;
+mod hostile;
+mod limits;
+mod list;
+mod names;
+mod native;
+mod read;
+mod remove;
+mod stat;
+mod support;
+mod terminal;
+mod users;
+mod wait;
+mod write;

@@ -1,0 +1,186 @@
+//! In a terminal: a pty, with this width, and the tool's own session.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+
+use nix::libc;
+use nix::pty::{Winsize, openpty};
+
+use crate::support::{BACKENDS, Region, SHM, name, ok_with, root, shm};
+
+struct Terminal {
+    ours: File,
+    child: Child,
+}
+
+impl Terminal {
+    /// Starts a command whose terminal has so many columns.
+    fn start(mut command: Command, columns: u16) -> Self {
+        let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(&size, None).unwrap();
+        command.stdin(pty.slave.try_clone().unwrap()).stdout(pty.slave.try_clone().unwrap()).stderr(pty.slave);
+        let own_session = || {
+            nix::unistd::setsid()?;
+            // SAFETY: standard input is the terminal, and 0 asks not to take it from another session. ioctl_tty(2).
+            nix::errno::Errno::result(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) })?;
+            Ok(())
+        };
+        // SAFETY: it makes two system calls, and neither allocates nor locks.
+        unsafe { command.pre_exec(own_session) };
+        let child = command.spawn().unwrap();
+        Self { ours: pty.master.into(), child }
+    }
+
+    /// Types something.
+    fn type_in(&mut self, text: &str) {
+        self.ours.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Reads on until this appears.
+    fn until(&mut self, text: &str) -> String {
+        let mut seen = Vec::new();
+        while !String::from_utf8_lossy(&seen).contains(text) {
+            let mut byte = [0];
+            self.ours.read_exact(&mut byte).unwrap_or_else(|_| panic!("{:?}", String::from_utf8_lossy(&seen)));
+            seen.push(byte[0]);
+        }
+        String::from_utf8_lossy(&seen).into_owned()
+    }
+
+    /// Reads to the end; returns that and the exit code, or the signal with a minus.
+    fn end(mut self) -> (String, i32) {
+        let mut seen = Vec::new();
+        // The other side's last close is EIO.
+        let _ = self.ours.read_to_end(&mut seen);
+        let status = self.child.wait().unwrap();
+        let code = status.code().unwrap_or_else(|| -std::os::unix::process::ExitStatusExt::signal(&status).unwrap());
+        (String::from_utf8(seen).unwrap().replace("\r\n", "\n"), code)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_table_fits_every_width_and_shows_more_in_a_wider_one() {
+    let region = Region::made("posix", "width", &["64K"]);
+    let mut columns = 0;
+    for width in [60, 80, 100, 120, 160, 200] {
+        let (said, code) = Terminal::start(shm(["ls"]), width).end();
+        assert_eq!(code, 0);
+        for line in said.lines() {
+            assert!(line.chars().count() <= width.into(), "{width}: {line}");
+        }
+        let header: Vec<&str> = said.lines().next().unwrap().split_whitespace().collect();
+        assert!(header.starts_with(&["ID"]) && header.contains(&"SIZE") && header.contains(&"STATUS"), "{header:?}");
+        assert!(header.len() >= columns, "{width}: {header:?}");
+        columns = header.len();
+        let line = said.lines().find(|line| line.starts_with(&region.0)).unwrap_or_else(|| panic!("{said}"));
+        assert!(line.contains(" 64KiB"), "{line}");
+    }
+    assert_eq!(columns, 12);
+}
+
+#[test]
+fn a_long_name_is_broken_and_not_cut_off() {
+    let long = format!("{}-{}", name("long"), "x".repeat(150));
+    let region = Region::new(format!("posix:{long}"));
+    std::fs::write(format!("/dev/shm{long}"), b"x").unwrap();
+    let (said, _) = Terminal::start(shm(["ls", "--backend=posix"]), 80).end();
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    let joined: String = said.lines().map(|line| line.split_whitespace().next().unwrap_or_default()).collect();
+    assert!(joined.contains(&region.0), "{said}");
+}
+
+#[test]
+fn times_are_ages_and_words_wrap() {
+    let _region = Region::made("sysv", "age", &["64K"]);
+    let (said, _) = Terminal::start(shm(["ls", "--sort=changed"]), 200).end();
+    assert!(!said.contains("T") || !said.contains("Z  "), "{said}");
+    let newest = said.lines().nth(1).unwrap();
+    assert!(
+        newest.split_whitespace().any(|word| word.strip_suffix('s').is_some_and(|s| s.parse::<u32>().is_ok())),
+        "{said}"
+    );
+    let (said, code) = Terminal::start(shm(["limits"]), 70).end();
+    assert_eq!(code, 0);
+    assert!(said.lines().all(|line| line.chars().count() <= 70), "{said}");
+    assert!(said.contains("SHMMAX"), "{said}");
+}
+
+#[test]
+fn raw_bytes_do_not_reach_it_unless_forced() {
+    for backend in BACKENDS {
+        let region = Region::made(backend, "raw", &["8"]);
+        ok_with(&mut shm(["write", &region.0]), b"12345678");
+        let (said, code) = Terminal::start(shm(["read", &region.0]), 80).end();
+        assert_eq!(code, 2);
+        assert!(said.starts_with("shm: ") && said.contains("--hex") && !said.contains("12345678"), "{said}");
+        assert_eq!(Terminal::start(shm(["read", "--force", &region.0]), 80).end(), ("12345678".into(), 0));
+        let (said, code) = Terminal::start(shm(["read", "--hex", &region.0]), 80).end();
+        assert!(code == 0 && said.contains("|12345678|"), "{said}");
+    }
+}
+
+#[test]
+fn control_c_ends_it_quietly() {
+    let mut terminal = Terminal::start(shm(["wait", &name("never")]), 80);
+    // It echoes, and only then sends the signal: whether the tool has begun does not matter.
+    terminal.type_in("\u{3}");
+    assert_eq!(terminal.end(), ("^C".into(), -libc::SIGINT));
+}
+
+#[test]
+fn a_long_copy_shows_how_far_it_is_and_control_c_takes_it_away() {
+    let source = Region::made("posix", "source", &["3G", "--lazy"]);
+    let copy = Region::new(format!("sysv:{}", name("copy")));
+    let mut terminal = Terminal::start(shm(["copy", &source.0, &copy.0]), 80);
+    let seen = terminal.until("/3.00 GiB");
+    assert!(seen.contains("GiB/s") || !seen.is_empty());
+    assert!(copy.exists());
+    terminal.type_in("\u{3}");
+    let (said, code) = terminal.end();
+    assert_eq!(code, -libc::SIGINT, "{said}");
+    assert!(!said.contains("shm:"), "{said}");
+    assert!(!copy.exists());
+}
+
+/// A command that removes orphans in a terminal, alone.
+fn orphans(script: &str) -> Terminal {
+    let setup = "set -e; mount -t tmpfs none /dev/shm; \"$SHM\" create posix:/one 64K; \"$SHM\" create sysv:/two 64K; ";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c"]);
+    command.arg(format!("{setup}{script}; ls /dev/shm | wc -l")).env("SHM", SHM);
+    Terminal::start(command, 100)
+}
+
+#[test]
+fn orphans_are_shown_and_asked_about() {
+    if !root() {
+        return;
+    }
+    for (answer, left, removed) in [
+        ("y\n", "0\n", true),
+        ("YES\n", "0\n", true),
+        ("n\n", "1\n", false),
+        ("\n", "1\n", false),
+        ("\u{4}", "1\n", false),
+    ] {
+        let mut terminal = orphans("\"$SHM\" rm --orphans");
+        let shown = terminal.until("Remove these 2? [y/N] ");
+        assert!(shown.contains("posix:/one") && shown.contains("sysv:0x") && shown.contains("64KiB"), "{shown}");
+        terminal.type_in(answer);
+        let (said, code) = terminal.end();
+        assert_eq!(code, 0, "{said}");
+        assert_eq!(said.contains("removed posix:/one\nremoved sysv:0x"), removed, "{said}");
+        assert!(said.ends_with(left), "{answer:?}: {said}");
+    }
+    let (said, code) = orphans("\"$SHM\" rm --orphans --yes").end();
+    assert!(code == 0 && !said.contains("[y/N]") && said.ends_with("0\n"), "{said}");
+}

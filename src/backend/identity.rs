@@ -1,0 +1,173 @@
+//! What can be done with an identity alone: it knows its backend.
+
+#[cfg(doc)]
+use super::ErrorKind;
+use super::{AnyBackend, Backend, HOLDERS};
+use crate::error::{Error, Result};
+use crate::holders::Holders;
+use crate::metadata::Metadata;
+use crate::name::RegionId;
+use crate::options::{CreateOptions, OpenOptions};
+use crate::region::SharedRegion;
+
+impl RegionId {
+    /// Opens what this identity stands for, in its own backend.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::open`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// use shared_region::{AnyBackend, Backend, CreateOptions, OpenOptions, RegionId, SharedRegion};
+    ///
+    /// let region = AnyBackend::default().create_unique("doc-", &CreateOptions::new(4096))?;
+    /// let text = region.id().map(|id| id.to_string()).unwrap_or_default(); // to another process
+    ///
+    /// let same = text.parse::<RegionId>()?.open(&OpenOptions::new())?;
+    /// assert_eq!(same.len(), 4096);
+    /// same.remove()?;
+    /// # }
+    /// # Ok::<(), shared_region::Error>(())
+    /// ```
+    pub fn open(&self, options: &OpenOptions) -> Result<Box<dyn SharedRegion>> {
+        dispatch(self, "open", |backend| backend.open_id(self, options))
+    }
+
+    /// Creates a region under this identity, in its own backend.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::create_id`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    pub fn create(&self, options: &CreateOptions) -> Result<Box<dyn SharedRegion>> {
+        dispatch(self, "create", |backend| backend.create_id(self, options))
+    }
+
+    /// Opens what this identity stands for, or creates it, in its own backend; says `true` if it was created here.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::open_or_create_id`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    ///
+    /// # Examples
+    ///
+    /// What C does by `shmget(0x5a01, 4096, IPC_CREAT | 0600)`:
+    ///
+    /// ```
+    /// # #[cfg(feature = "sysv")] {
+    /// use shared_region::{CreateOptions, RegionId, SharedRegion};
+    ///
+    /// let id: RegionId = "sysv:0x5a01".parse()?; // or "posix:/table": the rest stands as it is
+    /// # let id = RegionId::Key(0x5a01 << 16 ^ std::process::id() as i32);
+    /// let (region, created) = id.open_or_create(&CreateOptions::new(4096))?;
+    /// assert!(created);
+    /// region.remove()?;
+    /// # }
+    /// # Ok::<(), shared_region::Error>(())
+    /// ```
+    pub fn open_or_create(&self, options: &CreateOptions) -> Result<(Box<dyn SharedRegion>, bool)> {
+        dispatch(self, "open or create", |backend| backend.open_or_create_id(self, options))
+    }
+
+    /// Creates a region under this identity, in its own backend, and has `init` fill it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::create_id_with`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    pub fn create_with<E: From<Error>>(
+        &self,
+        options: &CreateOptions,
+        init: impl FnOnce(&Box<dyn SharedRegion>) -> Result<(), E>,
+    ) -> Result<Box<dyn SharedRegion>, E> {
+        dispatch(self, "create", |backend| backend.create_id_with(self, options, init))
+    }
+
+    /// Removes what this identity stands for, in its own backend.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::remove`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    pub fn remove(&self) -> Result<()> {
+        dispatch(self, "remove", |backend| backend.remove_id(self))
+    }
+
+    /// Asks about what this identity stands for, in its own backend, without opening it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::metadata`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    pub fn metadata(&self) -> Result<Metadata> {
+        dispatch(self, "look at", |backend| backend.metadata_id(self))
+    }
+
+    /// Changes the permission bits of what this identity stands for, in its own backend, without opening it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::set_mode`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    pub fn set_mode(&self, mode: u32) -> Result<()> {
+        dispatch(self, "set the mode of", |backend| backend.set_mode_id(self, mode))
+    }
+
+    /// Gives what this identity stands for to another user, group, or both, in its own backend, without opening it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::set_owner`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    pub fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        dispatch(self, "set the owner of", |backend| backend.set_owner_id(self, uid, gid))
+    }
+
+    /// Finds out who holds what this identity stands for, in its own backend. For many, [`Backend::holders_ids`] takes
+    /// the time of one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::holders`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    pub fn holders(&self) -> Result<Holders> {
+        dispatch(self, HOLDERS, |backend| backend.holders_id(self))
+    }
+
+    /// Removes what this identity stands for, in its own backend, if nobody holds it; says `false` if somebody does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::remove_if_unused`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    pub fn remove_if_unused(&self) -> Result<bool> {
+        dispatch(self, "remove if unused", |backend| backend.remove_id_if_unused(self))
+    }
+}
+
+/// Finds the backend of an identity and calls it.
+fn dispatch<R, E: From<Error>>(
+    id: &RegionId,
+    operation: &'static str,
+    call: impl FnOnce(AnyBackend) -> Result<R, E>,
+) -> Result<R, E> {
+    match id.backend().parse() {
+        Ok(backend) => call(backend),
+        Err(error) => Err(Error::operation(error, operation).subject(format_args!("\"{id}\"")).into()),
+    }
+}
