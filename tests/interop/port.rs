@@ -1,10 +1,15 @@
 //! The worked example of PORTING.md: `sensors.c` and its three stages in Rust, all together.
 #![allow(dead_code, clippy::duplicate_mod, reason = "the stages are programs of their own, and each has the board")]
 
-use shared_region::{ErrorKind, OpenOptions};
+use std::sync::atomic::Ordering;
 
+use shared_region::{CreateOptions, ErrorKind, OpenOptions, SharedRegionExt};
+
+use self::board::Board;
 use crate::support::{Meeting, Peer, Second, start};
 
+#[path = "../../examples/port/board.rs"]
+mod board;
 #[path = "../../examples/port/stage1.rs"]
 mod stage1;
 #[path = "../../examples/port/stage2.rs"]
@@ -102,4 +107,21 @@ fn a_live_board_moves_to_posix_and_no_reading_is_lost() {
     }
     start("stage1", &[&old.at, "remove"]).finish();
     start("stage3", &[&to, "remove"]).finish();
+}
+
+/// The one moment in which a killed bridge leaves a reading on both boards, made by hand.
+#[test]
+fn a_reading_that_a_killed_bridge_left_on_both_boards_comes_once() {
+    let Some(c) = Peer::c(SENSORS) else { return };
+    let (old, new) = (Meeting::by_file('S'), Meeting::by_name());
+    c.run(&[&old.at, "produce", "0", "10"]).unwrap();
+    let region = new.id.create(&CreateOptions::new(size_of::<Board>())).unwrap();
+    let board: &Board = region.view(0).unwrap();
+    board.channels.iter().for_each(|channel| channel.producer.store(u32::MAX, Ordering::Relaxed));
+    assert!(board.channels[0].put(0, -1000));
+
+    start("stage3", &[&new.id.to_string(), "bridge", &old.at]).finish();
+    let printed = start("stage3", &[&new.id.to_string(), "consume", "10"]).finish();
+    let expected: Vec<_> = (0..10).map(|number| [0, number, number * 7919 % 2000 - 1000]).collect();
+    assert_eq!(readings(&printed), expected);
 }
