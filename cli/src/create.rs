@@ -73,7 +73,7 @@ pub(crate) fn create(
     interrupt::defer()?;
     id.create_with(&options, |region| {
         interrupt::check()?;
-        fill(region.as_ref())?;
+        fill(region)?;
         interrupt::check()
     })
     .map(drop)

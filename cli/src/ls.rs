@@ -116,7 +116,8 @@ pub(crate) fn attached(item: &Item) -> String {
     match (item.attached, item.attached_exact) {
         (None, _) => String::new(),
         (Some(count), true) => count.to_string(),
-        // Without a space, so that it stays one word.
+        (Some(count), false) if table::is_terminal() => format!("≥ {count}"),
+        // One word, for programs that count words.
         (Some(count), false) => format!("≥{count}"),
     }
 }

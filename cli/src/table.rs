@@ -38,6 +38,9 @@ pub(crate) const fn right(name: &'static str, rank: u8) -> Column {
     Column { name, align: CellAlignment::Right, rank }
 }
 
+/// How wide a column that stays can be at the cost of others: as `posix:/` and a portable name.
+const LONGEST: usize = 37;
+
 /// Rows under columns. What is not known is an empty cell, and shows as `-`.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -63,7 +66,7 @@ impl Table {
             self.narrow(width);
             grid.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
         }
-        grid.load_style(presets::NOTHING).set_header(self.columns.iter().map(|column| column.name));
+        grid.load_preset(presets::NOTHING).set_header(self.columns.iter().map(|column| column.name));
         grid.add_rows(self.rows);
         for (column, wanted) in grid.column_iter_mut().zip(&self.columns) {
             column.set_padding((0, 2));
@@ -80,7 +83,9 @@ impl Table {
             .enumerate()
             .map(|(index, column)| {
                 let cells = self.rows.iter().map(|row| row[index].as_str());
-                cells.chain([column.name]).map(console::measure_text_width).max().unwrap_or(0) + 2
+                let widest = cells.chain([column.name]).map(console::measure_text_width).max().unwrap_or(0);
+                // One long name, which anybody may have chosen, takes more lines and not the others' columns.
+                2 + if column.rank == 0 { widest.min(LONGEST) } else { widest }
             })
             .collect();
         // The last column's padding may be cut off.

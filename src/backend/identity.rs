@@ -87,9 +87,9 @@ impl RegionId {
     pub fn create_with<E: From<Error>>(
         &self,
         options: &CreateOptions,
-        init: impl FnOnce(&Box<dyn SharedRegion>) -> Result<(), E>,
+        init: impl FnOnce(&dyn SharedRegion) -> Result<(), E>,
     ) -> Result<Box<dyn SharedRegion>, E> {
-        dispatch(self, "create", |backend| backend.create_id_with(self, options, init))
+        dispatch(self, "create", |backend| backend.create_id_with(self, options, |region| init(region.as_ref())))
     }
 
     /// Removes what this identity stands for, in its own backend.

@@ -11,8 +11,8 @@ use std::process::Command;
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use shared_region::{
-    Access, Backend, CreateOptions, ErrorKind, OpenOptions, Posix, PosixName, PosixRegion, RegionId, SharedRegion,
-    SharedRegionExt,
+    Access, Backend, CreateOptions, Error, ErrorKind, OpenOptions, Posix, PosixName, PosixRegion, RegionId,
+    SharedRegion, SharedRegionExt,
 };
 
 use super::{Cleanup, fresh, native};
@@ -61,6 +61,29 @@ fn an_identity_of_a_native_name_is_created_or_opened() {
     assert!(!id.open_or_create(&options).unwrap().1);
     region.remove().unwrap();
     assert!(Posix.open_or_create_id(&id, &options).unwrap().1);
+}
+
+#[test]
+fn a_native_name_is_created_and_filled_by_its_identity_or_not_at_all() {
+    let id = RegionId::from(native(&[fresh().as_str().as_bytes(), b" \xff"].concat()));
+    let _cleanup = Cleanup(id.clone());
+    let failed = id.create_with(&CreateOptions::new(100), |region| {
+        region.write_at(0, b"half")?;
+        Err(Error::new(ErrorKind::Busy))
+    });
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(id.open(&OPEN).unwrap_err().kind(), ErrorKind::NotFound);
+    let fill = |region: &dyn SharedRegion| region.write_at(0, b"whole");
+    let region = id.create_with(&CreateOptions::new(100), fill).unwrap();
+    assert_eq!(region.id(), Some(id.clone()));
+    let mut bytes = [0; 5];
+    Posix.open_id(&id, &OPEN).unwrap().read_at(0, &mut bytes).unwrap();
+    assert_eq!(&bytes, b"whole");
+    let error = id.create_with(&CreateOptions::new(100), fill).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+    let init = |_: &PosixRegion| -> Result<(), Error> { unreachable!() };
+    let error = Posix.create_id_with(&RegionId::Key(7), &CreateOptions::new(100), init).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidName, "{error}");
 }
 
 /// Puts an empty file into the store, by other means than the crate's.

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use nix::errno::Errno;
 use nix::libc;
 use shared_region::{
-    Backend, CreateOptions, ErrorKind, ListEntry, OpenOptions, RegionId, SharedRegion, SharedRegionExt, Sysv,
+    Backend, CreateOptions, Error, ErrorKind, ListEntry, OpenOptions, RegionId, SharedRegion, SharedRegionExt, Sysv,
     SysvRegion,
 };
 
@@ -28,6 +28,26 @@ fn key_of(region: &SysvRegion) -> i32 {
             _ => None,
         })
         .unwrap()
+}
+
+#[test]
+fn a_key_is_created_and_filled_by_its_identity_or_not_at_all() {
+    let id = RegionId::Key(fresh().key());
+    let _cleanup = Cleanup(id.clone());
+    let failed = id.create_with(&CreateOptions::new(100), |_| Err(Error::new(ErrorKind::Busy)));
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(id.open(&OPEN).unwrap_err().kind(), ErrorKind::NotFound);
+    let region = id.create_with(&CreateOptions::new(100), |region| region.write_at(0, b"whole")).unwrap();
+    assert_eq!(region.id(), Some(id.clone()));
+    let mut bytes = [0; 5];
+    Sysv.open_id(&id, &OPEN).unwrap().read_at(0, &mut bytes).unwrap();
+    assert_eq!(&bytes, b"whole");
+    // The system chooses segment ids, and key 0 names nothing.
+    for id in [RegionId::Segment(7), RegionId::Key(0), RegionId::named("posix", fresh())] {
+        let init = |_: &SysvRegion| -> Result<(), Error> { unreachable!() };
+        let error = Sysv.create_id_with(&id, &CreateOptions::new(100), init).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidName, "{error}");
+    }
 }
 
 #[test]

@@ -23,14 +23,14 @@ fn a_reader_that_has_gone_ends_it_quietly() {
         &["man"],
         &["rm", "--dry-run", &region.0],
     ] {
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = nix::unistd::pipe().unwrap();
         drop(reader);
         let output = shm(arguments.iter().copied()).stdout(writer).output().unwrap();
         assert_eq!(signal(&output), Some(Signal::SIGPIPE as i32), "{arguments:?}: {output:?}");
         assert_eq!(output.stderr, b"", "{arguments:?}");
     }
     // Nobody reads what failed, either.
-    let (reader, writer) = std::io::pipe().unwrap();
+    let (reader, writer) = nix::unistd::pipe().unwrap();
     drop(reader);
     assert_eq!(shm(["rm", &none]).stderr(writer).status().unwrap().code(), Some(1));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::support::{BACKENDS, Region, alone, ok, root, shm};
+use crate::support::{BACKENDS, Region, SHM, alone, ok, root, shm};
 
 /// The fields of the README's table.
 const FIELDS: [&str; 17] = [
@@ -129,6 +129,21 @@ sys.stdin.read()' < /dev/zero > /tmp/$$ & until [ -s /tmp/$$ ]; do :; done; rm /
         "1",
     ];
     assert_eq!(all, BTreeSet::from(expected), "{said}");
+}
+
+#[test]
+fn a_creator_of_another_pid_namespace_is_not_called_gone() {
+    if !root() {
+        return;
+    }
+    let region = Region::made("sysv", "elsewhere", &["64"]);
+    assert_eq!(entry(&region, &[]).unwrap()["status"], serde_json::json!(["orphan"]));
+    let mut inside = std::process::Command::new("unshare");
+    inside.args(["--pid", "--fork", "--kill-child", "--mount-proc", SHM, "ls", "--json", "--backend=sysv"]);
+    let listed: Vec<Value> = serde_json::from_str(&ok(&mut inside)).unwrap();
+    let number = region.id().metadata().unwrap().native_id();
+    let entry = listed.iter().find(|entry| entry["native_id"].as_u64() == number).unwrap();
+    assert_eq!((&entry["status"], &entry["creator_pid"]), (&serde_json::json!([]), &Value::Null));
 }
 
 #[test]

@@ -135,3 +135,14 @@ fn an_object_of_size_0_can_be_examined() {
     let details = json(&region.0);
     assert_eq!((&details["size"], &details["resident"]), (&0.into(), &0.into()));
 }
+
+#[test]
+fn a_segment_that_was_removed_can_be_examined_by_its_id() {
+    let region = Region::made("sysv", "removed", &["64"]);
+    let attached = region.id().open(&OpenOptions::new()).unwrap();
+    let id = format!("sysv:#{}", region.id().metadata().unwrap().native_id().unwrap());
+    ok(&mut shm(["rm", &region.0]));
+    let details = json(&id);
+    assert_eq!((&details["id"], &details["status"]), (&id.into(), &serde_json::json!(["removed"])));
+    assert_eq!(own(&details)["mappings"][0]["address"], format!("{:#x}", attached.as_ptr() as usize));
+}
