@@ -2,6 +2,7 @@
 //! how they come by a `&Board`.
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -48,6 +49,25 @@ const _: () = assert!(size_of::<Board>() == 4200 && size_of::<Channel>() == 1048
 // SAFETY: atomic integers only, any bits are valid, and `repr(C)` fixes the layout. (For stages 2 and 3.)
 unsafe impl SharedLayout for Board {}
 
+/// What a program is asked to do at the board.
+pub(crate) enum Work {
+    Produce { channel: usize, count: u64 },
+    Consume { count: u64 },
+}
+
+impl Work {
+    /// Understands the words that `sensors.c` does.
+    pub(crate) fn parse(words: &[String]) -> Outcome<Self> {
+        match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["produce", channel @ ("0" | "1" | "2" | "3"), count] => {
+                Ok(Self::Produce { channel: channel.parse()?, count: count.parse()? })
+            }
+            ["consume", count] => Ok(Self::Consume { count: count.parse()? }),
+            _ => Err("usage: WHERE produce CHANNEL(0..3) COUNT | consume COUNT | remove".into()),
+        }
+    }
+}
+
 impl Board {
     /// Makes sure that it is one. A new segment is all zeros, which is an empty board.
     pub(crate) fn enter(&self) -> Outcome<&Self> {
@@ -57,32 +77,27 @@ impl Board {
         }
     }
 
-    /// Does what the words ask for, as `sensors.c` does.
-    pub(crate) fn act(&self, words: &[String]) -> Outcome<()> {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        match words[..] {
-            ["produce", channel, count] => {
-                let channel = self.channels.get(channel.parse::<usize>()?).ok_or("channels are 0 to 3")?;
-                channel.produce(count.parse()?)
-            }
-            ["consume", count] => self.consume(count.parse()?),
-            _ => Err("usage: WHERE produce CHANNEL COUNT | consume COUNT | remove".into()),
+    pub(crate) fn act(&self, work: Work) -> Outcome<()> {
+        match work {
+            Work::Produce { channel, count } => self.channels[channel].produce(count),
+            Work::Consume { count } => self.consume(count),
         }
     }
 
     fn consume(&self, count: u64) -> Outcome<()> {
         let _place = Claim::new(&self.consumer, "the consumer's place")?;
+        let mut output = io::stdout().lock();
         let mut seen = 0;
         while seen < count {
             let before = seen;
             for (index, channel) in self.channels.iter().enumerate() {
+                let mut printed = Ok(());
                 let print = |number, value| {
-                    println!("{index} {number} {value}");
-                    true
+                    printed = writeln!(output, "{index} {number} {value}");
+                    printed.is_ok()
                 };
-                if seen < count && channel.take(print) {
-                    seen += 1;
-                }
+                seen += u64::from(seen < count && channel.take(print));
+                printed?; // what could not be printed has not been taken
             }
             if seen == before {
                 thread::sleep(PAUSE);

@@ -11,7 +11,7 @@ use shared_region_sysv::{AttachOptions, GetOptions, Segment, ftok};
 
 mod board;
 
-use board::{Board, Outcome};
+use board::{Board, Outcome, Work};
 
 fn main() -> ExitCode {
     match run(&env::args().skip(1).collect::<Vec<_>>()) {
@@ -30,6 +30,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
     if words == ["remove"] {
         return Ok(Segment::open(key)?.remove()?); // shmctl(shmget(key, 0, 0), IPC_RMID, NULL)
     }
+    let work = Work::parse(words)?;
     let segment = GetOptions::new().create(true).mode(0o600).get(key, size_of::<Board>())?;
     let attachment = segment.attach(&AttachOptions::new())?; // detached when dropped
 
@@ -37,5 +38,5 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
     // segments do not shrink. A `Board` is atomics only, so others may write, and any bits are valid. The reference does
     // not outlive the attachment.
     let board = unsafe { &*attachment.as_ptr().cast::<Board>() };
-    board.enter()?.act(words)
+    board.enter()?.act(work)
 }

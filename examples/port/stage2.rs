@@ -12,7 +12,7 @@ use shared_region::{CreateOptions, RegionId, SharedRegion, SharedRegionExt, Sysv
 
 mod board;
 
-use board::{Board, Outcome};
+use board::{Board, Outcome, Work};
 
 fn main() -> ExitCode {
     match run(&env::args().skip(1).collect::<Vec<_>>()) {
@@ -30,11 +30,12 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
     if words == ["remove"] {
         return Ok(id.remove()?);
     }
+    let work = Work::parse(words)?;
     let (region, _created) = id.open_or_create(&CreateOptions::new(size_of::<Board>()))?;
-    serve(&region, words)
+    serve(&region, work)
 }
 
 /// Works on any region.
-fn serve(region: &impl SharedRegion, words: &[String]) -> Outcome<()> {
-    region.view::<Board>(0)?.enter()?.act(words)
+fn serve(region: &impl SharedRegion, work: Work) -> Outcome<()> {
+    region.view::<Board>(0)?.enter()?.act(work)
 }

@@ -24,7 +24,7 @@ use shared_region::{CreateOptions, ErrorKind, OpenOptions, RegionId, SharedRegio
 
 mod board;
 
-use board::{Board, Channel, Claim, Outcome};
+use board::{Board, Channel, Claim, Outcome, Work};
 
 /// In place of a pid: a channel of the new board that has not moved yet, or one of the old board that has. No process can
 /// take such a place, not even from a bridge that was killed.
@@ -54,8 +54,9 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
         }
         [word, path] if word == "bridge" => bridge(&id, path),
         _ => {
+            let work = Work::parse(words)?;
             let region = id.open(&OPEN.timeout(Duration::from_secs(10)))?;
-            region.view::<Board>(0)?.enter()?.act(words)
+            region.view::<Board>(0)?.enter()?.act(work)
         }
     }
 }
