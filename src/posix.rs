@@ -41,7 +41,8 @@ fn look(subject: &Subject<'_>) -> Result<Option<Stat>> {
     match leaf::kind(subject.native()) {
         Ok((EntryKind::SharedMemory, stat)) => Ok(Some(stat)),
         Ok((kind, _)) => Err(subject.foreign(kind)),
-        Err(error) if unsupported(&error) => Ok(None),
+        // With a code it is a sandbox that lacks the call.
+        Err(error) if unsupported(&error) && error.raw_os_error().is_none() => Ok(None),
         Err(error) => Err(subject.failed(&error)),
     }
 }

@@ -90,14 +90,9 @@ impl HeldMapping {
 
     /// Returns its length in bytes, a multiple of the page size.
     #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no mapping is empty")]
     pub fn len(&self) -> u64 {
         self.len
-    }
-
-    /// Returns `false`: no mapping is empty.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// Returns where in the object it starts, in bytes.

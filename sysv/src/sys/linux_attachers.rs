@@ -11,12 +11,19 @@ use crate::{AttachedRange, Attacher, Attachers, SegmentStat};
 pub(crate) fn attachers(stats: &[SegmentStat]) -> io::Result<Vec<Attachers>> {
     let mut found: HashMap<i32, Attachers> =
         stats.iter().map(|stat| (stat.id, Attachers { processes: Vec::new(), unseen: stat.attach_count })).collect();
+    look(&mut found)?;
+    // Not taken out, as a segment may be asked for twice.
+    Ok(stats.iter().filter_map(|stat| found.get(&stat.id).cloned()).collect())
+}
+
+/// Looks through `/proc` until as many attachments are found as are counted.
+fn look(found: &mut HashMap<i32, Attachers>) -> io::Result<()> {
     let mut unseen: u64 = found.values().map(|attachers| attachers.unseen).sum();
+    if unseen == 0 {
+        return Ok(());
+    }
     let namespace = fs::read_link("/proc/thread-self/ns/ipc")?;
     for pid in pids()? {
-        if unseen == 0 {
-            break;
-        }
         for (id, range) in attached(pid, &namespace, |id| found.contains_key(&id)) {
             let Some(attachers) = found.get_mut(&id) else { continue };
             match attachers.processes.last_mut() {
@@ -28,9 +35,11 @@ pub(crate) fn attachers(stats: &[SegmentStat]) -> io::Result<Vec<Attachers>> {
                 unseen -= 1;
             }
         }
+        if unseen == 0 {
+            break;
+        }
     }
-    // Not taken out, as a segment may be asked for twice.
-    Ok(stats.iter().filter_map(|stat| found.get(&stat.id).cloned()).collect())
+    Ok(())
 }
 
 /// The processes that `/proc` shows, ascending.

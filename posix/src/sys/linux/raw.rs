@@ -31,6 +31,29 @@ pub(super) fn read_into(fd: BorrowedFd<'_>, map: &MmapRaw, offset: usize) -> Res
     Errno::result(result).map(drop)
 }
 
+/// Asks about an open file.
+///
+/// `std::fs::File::metadata` would do; it takes several times as long outside of the kernel. `nix::sys::stat::fstat` does
+/// not fit: it fails on files over 2 GiB in some 32-bit processes.
+pub(super) fn fstat(fd: BorrowedFd<'_>) -> Result<libc::stat64, Errno> {
+    let mut stat = MaybeUninit::uninit();
+    // SAFETY: `fd` is borrowed, so it is open during the call, and `stat` has room for the struct that the call writes;
+    // fstat(2).
+    Errno::result(unsafe { libc::fstat64(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
+    // SAFETY: the call has succeeded, so it has written the struct.
+    Ok(unsafe { stat.assume_init() })
+}
+
+/// Asks about what is at `path`, without following a link; as `fstat`.
+pub(super) fn lstat(path: &CStr) -> Result<libc::stat64, Errno> {
+    let mut stat = MaybeUninit::uninit();
+    // SAFETY: `path` is a C string that outlives the call, which reads it, and `stat` has room for the struct that it
+    // writes; stat(2).
+    Errno::result(unsafe { libc::lstat64(path.as_ptr(), stat.as_mut_ptr()) })?;
+    // SAFETY: the call has succeeded, so it has written the struct.
+    Ok(unsafe { stat.assume_init() })
+}
+
 /// Says the device of what is at `path`, and its inode where the file system tells without looking anywhere.
 ///
 /// `std::fs::metadata` does not fit: it has the file system look, which can hang, or be forbidden.
