@@ -4,17 +4,17 @@ use crate::failure::{Failure, each};
 use crate::identity::{self, Identity};
 use crate::mode::Change;
 
-/// Changes permission bits
+/// Changes permission bits.
 ///
 /// Mappings that exist keep the access that they have. For System V this takes the owner or the creator, for POSIX the
 /// owner.
 #[derive(Debug, clap::Args)]
 #[command(after_help = identity::FORMS)]
 pub(crate) struct Args {
-    /// Octal bits (0640), or changes (u+rw, go-w, a=r, g=u)
+    /// Octal bits (0640), or changes (u+rw, go-w, a=r, g=u).
     #[arg(value_parser = Change::parse, allow_hyphen_values = true)]
     mode: Change,
-    /// The regions to change
+    /// The regions to change.
     #[arg(value_name = "ID", required = true, value_parser = Identity::parser())]
     ids: Vec<Identity>,
 }

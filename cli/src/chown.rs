@@ -4,17 +4,17 @@ use crate::failure::{Failure, each};
 use crate::identity::{self, Identity};
 use crate::people;
 
-/// Changes owner and group
+/// Changes owner and group.
 ///
 /// The owner of a System V segment may give it to anybody, and stays its creator. To give a POSIX object to another
 /// user takes privilege, as with files.
 #[derive(Debug, clap::Args)]
 #[command(after_help = identity::FORMS)]
 pub(crate) struct Args {
-    /// OWNER, OWNER:GROUP, :GROUP, or OWNER: for the owner's own group; each a name or a number
+    /// OWNER, OWNER:GROUP, :GROUP, or OWNER: for the owner's own group; each a name or a number.
     #[arg(value_name = "OWNER[:GROUP]")]
     owner: String,
-    /// The regions to change
+    /// The regions to change.
     #[arg(value_name = "ID", required = true, value_parser = Identity::parser())]
     ids: Vec<Identity>,
 }

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::identity::{self, Identity};
 use crate::stream::{self, Bytes};
 
-/// Copies a region, also from one kind to the other
+/// Copies a region, also from one kind to the other.
 ///
 /// The copy is as large as the original and has its mode. Others may write to the original meanwhile: then the copy is
 /// some mixture of old and new. The copy must not exist before, and nobody finds it half made where the system can help
@@ -16,10 +16,10 @@ use crate::stream::{self, Bytes};
 #[derive(Debug, clap::Args)]
 #[command(after_help = identity::FORMS)]
 pub(crate) struct Args {
-    /// The region to copy
+    /// The region to copy.
     #[arg(value_name = "SRC", value_parser = Identity::parser())]
     source: Identity,
-    /// The region to make. A name without a backend needs --backend
+    /// The region to make. A name without a backend needs --backend.
     #[arg(value_name = "DST", value_parser = Identity::parser())]
     target: Identity,
     #[command(flatten)]
@@ -36,7 +36,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let options = create::options(length).mode(mode | 0o600);
     create::create(&target, options, |region| {
         let to = Bytes::of(region)?;
-        stream::pump(length, |done, piece| from.read(done, piece), |done, piece| to.write(done, piece))?;
+        stream::pump(length, |done, piece| Ok(from.read(done, piece)?), |done, piece| Ok(to.write(done, piece)?))?;
         if mode & 0o600 != 0o600 {
             region.set_mode(mode)?;
         }

@@ -8,26 +8,26 @@ use crate::failure::Failure;
 use crate::identity::{self, Identity};
 use crate::{interrupt, mode, size};
 
-/// Makes a region of zeros
+/// Makes a region of zeros.
 ///
 /// Its memory is set aside at once, so that a full store is an error now and not a crash of whoever touches it later.
 /// The mode is as asked, whatever the umask. What exists already is left as it is, and is an error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = identity::FORMS)]
 pub(crate) struct Args {
-    /// The region to make. A name without a backend needs --backend
+    /// The region to make. A name without a backend needs --backend.
     #[arg(value_name = "ID", value_parser = Identity::parser())]
     id: Identity,
-    /// Bytes, or a number with K, M, G, T: 4096, 64K, 2MiB
+    /// Bytes, or a number with K, M, G, T: 4096, 64K, 2MiB.
     #[arg(value_parser = size::parse)]
     size: u64,
-    /// Permission bits, in octal; they include 600
+    /// Permission bits, in octal; they include 600.
     #[arg(long, value_parser = mode::octal, default_value = "0600")]
     mode: u32,
-    /// Set each page aside when it is first touched: quick, and SIGBUS then if the store is full
+    /// Set each page aside when it is first touched: quick, and SIGBUS then if the store is full.
     #[arg(long, conflicts_with = "prefault")]
     lazy: bool,
-    /// Touch every page now
+    /// Touch every page now.
     #[arg(long)]
     prefault: bool,
     /// Use huge pages, or fail; with =try, use ordinary ones where there are none.

@@ -15,13 +15,16 @@ pub(crate) const AFTER_HELP: &str = "`shm help` tells how regions are named, `sh
 /// The same at length, for the manual page too.
 pub(crate) const AFTER_LONG_HELP: &str = "\
 Regions:
-  posix:/NAME          a POSIX object; bytes outside A-Z a-z 0-9 . _ - are written %XX
-  sysv:/NAME           the System V segment whose key is the hash of a portable name, as the crate shared-region has it
+  posix:/NAME          a POSIX object; unusual bytes are written %XX
+  sysv:/NAME           a System V segment whose key is the name's hash
   sysv:0xKEY           a System V segment by its key
-  sysv:#ID             a System V segment by its id (shmid); quote it, as # starts a comment in shells
-  sysv:ftok:PATH,PROJ  a System V segment by the key that ftok(3) makes; PROJ is a number or one character
-  /dev/shm/NAME        a POSIX object, by the path that the shell completes
-  /NAME                whichever kind exists; where both do, or a new one is to be made, write which one is meant
+  sysv:#ID             one by its id (shmid); quote it: # starts comments
+  sysv:ftok:PATH,PROJ  one by ftok(3)'s key; PROJ is a number or a letter
+  /dev/shm/NAME        a POSIX object, as the shell completes its path
+  /NAME                whichever kind exists, if only one of them does
+
+The hash is RegionName::key of the crate shared-region: 32-bit FNV-1a of the name without its slash. Unusual are bytes \
+outside A-Z a-z 0-9 . _ -, control characters among them, which so never reach the terminal.
 
 Sizes are bytes, in decimal or as 0x1000, or numbers with K, M, G, T (also KiB, MiB …: powers of 1024; KB, MB …: powers \
 of 1000).
@@ -38,7 +41,7 @@ Where that could not be seen, nothing is called an orphan.";
 
 /// Prints a script that completes commands and options in a shell.
 ///
-/// For bash: shm completions bash > ~/.local/share/bash-completion/completions/shm
+/// For bash: shm completions bash > ~/.local/share/bash-completion/completions/shm.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Completions {
     /// The shell.
@@ -47,7 +50,7 @@ pub(crate) struct Completions {
 
 /// Prints a manual page: of shm, or of one of its commands.
 ///
-/// To read it: shm man ls | man -l -
+/// To read it: shm man ls | man -l -.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Man {
     /// The command whose page it is.

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Write;
 
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::unistd::{SysconfVar, sysconf};
 use serde::Serialize;
 
@@ -27,7 +26,7 @@ struct Limits {
     page_size: Option<u64>,
     sysv: Option<Sysv>,
     posix: Option<Posix>,
-    memlock: Memlock,
+    memlock: Option<Memlock>,
     huge_pages: HugePages,
     shm_rmid_forced: Option<u64>,
     protected_regular: Option<u64>,
@@ -78,8 +77,6 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
     let sysv = shared_region_sysv::limits().and_then(|limits| Ok((limits, shared_region_sysv::usage()?)));
     let sysv = sysv.map_err(|error| told("limits of System V", error)).ok();
     let posix = shared_region_posix::store().map_err(|error| told("size of /dev/shm", error)).ok();
-    let memlock =
-        getrlimit(Resource::RLIMIT_MEMLOCK).map_err(|error| told("limit of locked memory", error.into())).ok();
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let limits = Limits {
         page_size: sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| size.try_into().ok()),
@@ -99,10 +96,7 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
             inodes_used: store.inodes_total().saturating_sub(store.inodes_free()),
             read_only: store.is_read_only(),
         }),
-        memlock: Memlock {
-            soft: memlock.map(|(soft, _)| soft).filter(|&soft| soft != RLIM_INFINITY),
-            hard: memlock.map(|(_, hard)| hard).filter(|&hard| hard != RLIM_INFINITY),
-        },
+        memlock: memlock(),
         huge_pages: HugePages {
             page_size: meminfo(&memory, "Hugepagesize:").map(|kib| kib << 10),
             total: meminfo(&memory, "HugePages_Total:"),
@@ -155,8 +149,10 @@ impl Limits {
                 "mount -o remount,nr_inodes=NUMBER /dev/shm",
             );
         }
-        let memlock = self.memlock.soft.map_or("none".into(), size);
-        row("locked memory", memlock, String::new(), "ulimit -l KIB; LimitMEMLOCK= of a systemd unit; limits.conf(5)");
+        if let Some(memlock) = &self.memlock {
+            let soft = memlock.soft.map_or("none".into(), size);
+            row("locked memory", soft, String::new(), "ulimit -l KIB; LimitMEMLOCK= of a systemd unit; limits.conf(5)");
+        }
         let huge = &self.huge_pages;
         let name = huge.page_size.map_or("huge pages".into(), |bytes| format!("huge pages of {}", show(bytes)));
         let used = huge.total.zip(huge.free).map(|(total, free)| total.saturating_sub(free));
@@ -186,4 +182,13 @@ fn setting(path: &str) -> Option<u64> {
 
 fn meminfo(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+/// This process's limit, which it has from whoever started it.
+fn memlock() -> Option<Memlock> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let mut values = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"))?.split_whitespace();
+    // "unlimited" is no number.
+    let mut next = || values.next().map(|value| value.parse().ok());
+    Some(Memlock { soft: next()?, hard: next()? })
 }

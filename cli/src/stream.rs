@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use shared_region::{SharedRegion, SharedRegionExt};
+use shared_region::{Error, ErrorKind, SharedRegion, SharedRegionExt};
 
 use crate::failure::Failure;
 use crate::interrupt;
@@ -33,59 +33,61 @@ impl<'a> Bytes<'a> {
         Ok(Self::File(own.into(), region))
     }
 
-    pub(crate) fn read(&self, offset: u64, piece: &mut [u8]) -> Result<(), Failure> {
+    pub(crate) fn read(&self, offset: u64, piece: &mut [u8]) -> Result<(), Error> {
         match self {
             Self::File(file, region) => {
-                file.read_exact_at(piece, offset).map_err(|error| moved("read from", *region, &error))
+                file.read_exact_at(piece, offset).map_err(|error| failed(*region, "read from", &error))
             }
-            Self::Mapped(region) => Ok(region.read_at(position(offset)?, piece)?),
+            Self::Mapped(region) => region.read_at(position(offset), piece),
         }
     }
 
-    pub(crate) fn write(&self, offset: u64, piece: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn write(&self, offset: u64, piece: &[u8]) -> Result<(), Error> {
         match self {
             Self::File(file, region) => {
-                // Written past its end it would grow again.
-                let long_enough = file.metadata().map(|now| now.len() >= offset + piece.len() as u64);
-                match long_enough {
-                    Ok(true) => file.write_all_at(piece, offset),
-                    Ok(false) => Err(io::ErrorKind::UnexpectedEof.into()),
-                    Err(error) => Err(error),
-                }
-                .map_err(|error| moved("write to", *region, &error))
+                let written = file.metadata().and_then(|now| {
+                    // Written past its end it would grow again.
+                    if now.len() < offset + piece.len() as u64 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    file.write_all_at(piece, offset)
+                });
+                written.map_err(|error| failed(*region, "write to", &error))
             }
-            Self::Mapped(region) => Ok(region.write_at(position(offset)?, piece)?),
+            Self::Mapped(region) => region.write_at(position(offset), piece),
         }
     }
-}
-
-fn position(offset: u64) -> Result<usize, Failure> {
-    usize::try_from(offset).map_err(|_| Failure::Failed(format!("offset {offset} is beyond this machine's memory")))
 }
 
 /// Says why a region's descriptor did not do.
-fn moved(what: &str, region: &dyn SharedRegion, error: &io::Error) -> Failure {
-    let name = region.id().map(|id| id.to_string()).unwrap_or_default();
-    if error.kind() == io::ErrorKind::UnexpectedEof {
-        return Failure::Failed(format!("cannot {what} {name}: another process has made it shorter meanwhile"));
+fn failed(region: &dyn SharedRegion, operation: &'static str, error: &io::Error) -> Error {
+    let described = region.describe(Error::from_io(error), operation);
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => described.reason("another process has made it shorter meanwhile"),
+        _ => described,
     }
-    Failure::with(format_args!("{what} {name}"), error)
 }
 
-/// The part of a region that `offset` and `length` name, which has to lie inside.
-pub(crate) fn part(region: &dyn SharedRegion, offset: u64, length: Option<u64>) -> Result<u64, Failure> {
-    let size = region.len() as u64;
-    let name = || region.id().map(|id| id.to_string()).unwrap_or_default();
-    let Some(rest) = size.checked_sub(offset) else {
-        return Err(Failure::Failed(format!("offset {offset} is past the end: {} has {size} bytes", name())));
-    };
-    match length {
-        Some(length) if length > rest => Err(Failure::Failed(format!(
-            "{length} bytes at offset {offset} reach past the end: {} has {size} bytes",
-            name()
-        ))),
-        _ => Ok(length.unwrap_or(rest)),
+/// How many bytes `offset` and `length` name; all of them have to lie inside the region.
+pub(crate) fn part(region: &dyn SharedRegion, offset: u64, length: Option<u64>) -> Result<u64, Error> {
+    let rest = (region.len() as u64).checked_sub(offset);
+    match (rest, length) {
+        (Some(rest), None) => Ok(rest),
+        (Some(rest), Some(length)) if length <= rest => Ok(length),
+        _ => {
+            let kind = ErrorKind::OutOfBounds {
+                offset: position(offset),
+                len: position(length.unwrap_or(0)),
+                region_len: region.len(),
+            };
+            Err(region.describe(Error::new(kind), "find a part of"))
+        }
     }
+}
+
+/// An offset in a mapping; what is beyond an address space is past every end.
+fn position(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
 /// Copies `length` bytes piece by piece, each at its offset from the start, and shows how far it is where that takes long.

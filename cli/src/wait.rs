@@ -8,10 +8,10 @@ use shared_region::{ErrorKind, RegionId};
 use crate::failure::Failure;
 use crate::identity::{self, Identity};
 
-/// How often to look.
-const PAUSE: Duration = Duration::from_millis(10);
+/// How long to pause between looks at most; at first it is less, for what comes at once.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Waits until a region exists, or is gone
+/// Waits until a region exists, or is gone.
 ///
 /// A region exists once it can be opened, so not while its size is still 0, and is gone once it is removed, whoever
 /// still has it mapped. A name without a backend means either kind: it exists as soon as one does, and is gone when
@@ -19,13 +19,13 @@ const PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug, clap::Args)]
 #[command(after_help = identity::FORMS)]
 pub(crate) struct Args {
-    /// The region to wait for
+    /// The region to wait for.
     #[arg(value_name = "ID", value_parser = Identity::parser())]
     id: Identity,
-    /// Wait until it is gone instead
+    /// Wait until it is gone instead.
     #[arg(long)]
     gone: bool,
-    /// Give up after so long: 500ms, 5s, 2min
+    /// Give up after so long: 500ms, 5s, 2min.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
 }
@@ -40,7 +40,7 @@ enum State {
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let ids = args.id.candidates()?;
-    let start = Instant::now();
+    let (start, mut pause) = (Instant::now(), Duration::from_millis(1));
     loop {
         let mut states = Vec::new();
         for id in &ids {
@@ -51,7 +51,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         if done {
             return Ok(());
         }
-        let left = args.timeout.map_or(PAUSE, |timeout| timeout.saturating_sub(start.elapsed()));
+        let left = args.timeout.map_or(pause, |timeout| timeout.saturating_sub(start.elapsed()));
         if left.is_zero() {
             let names: Vec<String> = ids.iter().map(RegionId::to_string).collect();
             let what = match (args.gone, states.contains(&State::Empty)) {
@@ -61,7 +61,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             };
             return Err(Failure::Failed(format!("{} {what}", names.join(" or "))));
         }
-        sleep(left.min(PAUSE));
+        sleep(left.min(pause));
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

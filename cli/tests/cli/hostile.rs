@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::support::{Region, Scratch, alone, fails, name, ok, root, shm};
+use crate::support::{Region, Scratch, alone, fails, name, namespaces, ok, shm};
 
 /// Something under a name of the store that goes with the test.
 struct Planted(PathBuf);
@@ -145,7 +145,7 @@ fn no_control_character_of_a_command_reaches_the_terminal() {
 
 #[test]
 fn semaphores_and_what_is_no_object_are_no_orphans() {
-    if !root() {
+    if !namespaces() {
         return;
     }
     let said = alone(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::support::{BACKENDS, Region, SHM, alone, ok, root, shm};
+use crate::support::{BACKENDS, Region, SHM, alone, namespaces, ok, shm};
 
 /// The fields of the README's table.
 const FIELDS: [&str; 17] = [
@@ -102,7 +102,7 @@ fn it_is_sorted_as_asked() {
 
 #[test]
 fn an_orphan_has_nobody_attached_and_no_creator() {
-    if !root() {
+    if !namespaces() {
         return;
     }
     let said = alone(
@@ -133,7 +133,7 @@ sys.stdin.read()' < /dev/zero > /tmp/$$ & until [ -s /tmp/$$ ]; do :; done; rm /
 
 #[test]
 fn a_creator_of_another_pid_namespace_is_not_called_gone() {
-    if !root() {
+    if !namespaces() {
         return;
     }
     let region = Region::made("sysv", "elsewhere", &["64"]);
@@ -148,7 +148,7 @@ fn a_creator_of_another_pid_namespace_is_not_called_gone() {
 
 #[test]
 fn removed_and_locked_segments_are_told_and_objects_of_size_0_listed() {
-    if !root() {
+    if !namespaces() {
         return;
     }
     let said = alone(
@@ -169,7 +169,7 @@ print(removed, flush=True); subprocess.run([os.environ["SHM"], "ls"])' "#,
 
 #[test]
 fn many_are_listed_right() {
-    if !root() {
+    if !namespaces() {
         return;
     }
     let said = alone(
@@ -193,7 +193,7 @@ for i in range(10000):
 
 #[test]
 fn what_is_missing_is_told_and_the_rest_is_listed() {
-    if !root() {
+    if !namespaces() {
         return;
     }
     let said = alone(

@@ -1,4 +1,5 @@
 //! `shm`, driven as people and scripts drive it.
+#![cfg(target_os = "linux")]
 
 mod change;
 mod copy;

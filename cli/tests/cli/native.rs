@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{BACKENDS, Beside, Region, Scratch, alone, has, name, ok, ok_with, root, shm};
+use crate::support::{BACKENDS, Beside, Region, Scratch, alone, has, name, namespaces, ok, ok_with, shm};
 
 /// The parts of a script's output that end with a line `====`.
 fn parts(said: &str) -> Vec<&str> {
@@ -18,7 +18,7 @@ const SEGMENTS: &str = r#"ipcmk -M 4096 -p 0644 > /dev/null; ipcmk -M 123456 -p 
 
 #[test]
 fn ipcs_and_ls_agree_on_every_segment() {
-    if !root() || !has("ipcs") {
+    if !namespaces() || !has("ipcs") {
         return;
     }
     let said = alone(&format!("{SEGMENTS} ipcs -m; echo ====; \"$SHM\" ls --backend sysv"));
@@ -50,7 +50,7 @@ fn ipcs_and_ls_agree_on_every_segment() {
 
 #[test]
 fn lsipc_and_stat_agree_on_every_segment() {
-    if !root() || !has("lsipc") {
+    if !namespaces() || !has("lsipc") {
         return;
     }
     let columns = "KEY,ID,OWNER,PERMS,CUID,CGID,UID,GID,SIZE,NATTCH,CTIME,CPID,LPID";
@@ -106,7 +106,7 @@ fn ipcrm_removes_ours_and_rm_removes_what_ipcmk_made() {
 
 #[test]
 fn ls_of_dev_shm_and_ls_agree() {
-    if !root() {
+    if !namespaces() {
         return;
     }
     let said = alone(

@@ -1,6 +1,6 @@
 //! `shm rm`.
 
-use crate::support::{BACKENDS, Region, alone, fails, name, ok, refused, root, shm};
+use crate::support::{BACKENDS, Region, alone, fails, name, namespaces, ok, refused, shm};
 
 #[test]
 fn regions_are_removed_in_silence() {
@@ -76,7 +76,7 @@ const REGIONS: &str = r#"
 
 #[test]
 fn a_dry_run_of_orphans_removes_none() {
-    if !root() {
+    if !namespaces() {
         return;
     }
     let said = alone(&format!("{REGIONS} \"$SHM\" rm --orphans --dry-run; left"));
@@ -89,7 +89,7 @@ fn a_dry_run_of_orphans_removes_none() {
 
 #[test]
 fn orphans_go_and_what_is_held_stays() {
-    if !root() {
+    if !namespaces() {
         return;
     }
     let said = alone(&format!(

@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -159,6 +160,20 @@ pub(crate) fn root() -> bool {
     root
 }
 
+/// Whether tests may run things alone; if not, says that this one is skipped.
+pub(crate) fn namespaces() -> bool {
+    static MAY: OnceLock<bool> = OnceLock::new();
+    let trial = || Command::new("unshare").args(ALONE).arg("true").output().is_ok_and(|output| output.status.success());
+    let may = *MAY.get_or_init(trial);
+    if !may {
+        skip("no namespace can be made");
+    }
+    may
+}
+
+/// What unshare(1) is asked for: an IPC namespace, processes and mounts of one's own.
+pub(crate) const ALONE: [&str; 6] = ["--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"];
+
 /// Whether a program is there; if not, says that this test is skipped.
 pub(crate) fn has(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
@@ -168,13 +183,12 @@ pub(crate) fn has(program: &str) -> bool {
     found
 }
 
-/// Runs a shell script alone: with an IPC namespace, processes and a /dev/shm of its own. `$SHM` is the tool, `$SCRIPT`
-/// what `script` says. It has to succeed; what it printed is returned.
+/// Runs a shell script alone: with an IPC namespace, processes and a /dev/shm of its own. `$SHM` is the tool. It has to
+/// succeed; what it printed is returned.
 pub(crate) fn alone(script: &str) -> String {
     let setup = "set -e; mount -t tmpfs -o mode=1777 none /dev/shm; ";
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c"]);
-    command.arg(format!("{setup}{script}")).env("SHM", SHM).stdin(Stdio::null());
+    command.args(ALONE).args(["sh", "-c"]).arg(format!("{setup}{script}")).env("SHM", SHM).stdin(Stdio::null());
     let output = command.output().unwrap();
     assert!(output.status.success(), "{script}: {output:?}");
     text(output.stdout)

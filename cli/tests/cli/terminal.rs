@@ -10,7 +10,7 @@ use nix::pty::{Winsize, openpty};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::support::{BACKENDS, Region, SHM, Scratch, name, ok_with, root, shm};
+use crate::support::{ALONE, BACKENDS, Region, SHM, Scratch, name, namespaces, ok_with, shm};
 
 struct Terminal {
     ours: File,
@@ -40,8 +40,7 @@ impl Terminal {
         let setup =
             "set -e; mount -t tmpfs none /dev/shm; \"$SHM\" create posix:/one 64K; \"$SHM\" create sysv:0x2 64K; ";
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c"]);
-        command.arg(format!("{setup}{script}")).env("SHM", SHM);
+        command.args(ALONE).args(["sh", "-c"]).arg(format!("{setup}{script}")).env("SHM", SHM);
         Self::start(command, columns)
     }
 
@@ -81,7 +80,7 @@ impl Drop for Terminal {
 
 #[test]
 fn a_table_fits_every_width_and_shows_more_in_a_wider_one() {
-    if !root() {
+    if !namespaces() {
         return;
     }
     let mut columns = 0;
@@ -169,7 +168,7 @@ fn a_long_copy_shows_how_far_it_is_and_control_c_takes_it_away() {
 
 #[test]
 fn orphans_are_shown_and_asked_about() {
-    if !root() {
+    if !namespaces() {
         return;
     }
     for (answer, left, removed) in [
@@ -194,7 +193,7 @@ fn orphans_are_shown_and_asked_about() {
 
 #[test]
 fn what_is_taken_into_use_while_it_asks_stays() {
-    if !root() {
+    if !namespaces() {
         return;
     }
     let (go, held) = (Scratch::new("go"), Scratch::new("held"));
