@@ -9,6 +9,7 @@ mod port;
 mod server;
 mod support;
 mod tracker;
+mod traps;
 
 /// Where second processes start: never run by itself.
 #[test]

@@ -21,7 +21,7 @@ const SEPARATOR: &str = "\u{1f}";
 const MARK: &str = "@@";
 
 /// Says on the terminal, past the test runner's capture, what cannot run here.
-fn skip(reason: &str) {
+pub(crate) fn skip(reason: &str) {
     let thread = std::thread::current();
     let _ = writeln!(io::stderr(), "skipped: {}: {reason}", thread.name().unwrap_or("?"));
 }
