@@ -16,7 +16,7 @@
 
 #define KEY    0x7a7a0001
 #define NOBODY 65534
-#define PAGE   4096
+#define PAGE   sysconf(_SC_PAGESIZE)
 
 static int wrong;
 
@@ -159,14 +159,15 @@ static void attach(void)
 {
     int   id = shmget(KEY, 4 * PAGE, IPC_CREAT | 0600);
     char *bytes = shmat(id, NULL, 0);
-    char *hole = mmap(NULL, 16 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *hole = mmap(NULL, 2 * SHMLBA + 4 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-    munmap(hole, 16 * PAGE);
+    munmap(hole, 2 * SHMLBA + 4 * PAGE);
+    hole += SHMLBA - (uintptr_t)hole % SHMLBA;
     FAILS(shmat(id + 30000, NULL, 0), EINVAL);
     FAILS(shmat(id, bytes, 0), EINVAL);
     FAILS(shmat(id, hole + 1, 0), EINVAL);
     FAILS(shmat(id, NULL, SHM_REMAP), EINVAL);
-    HOLDS(shmat(id, hole + 1, SHM_RND) == hole && SHMLBA == PAGE && shmdt(hole) == 0);
+    HOLDS(shmat(id, hole + 1, SHM_RND) == hole && shmdt(hole) == 0);
     FAILS(shmdt(bytes + PAGE), EINVAL);
 
     char *mine = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
