@@ -335,13 +335,13 @@ pub trait SharedRegionExt: SharedRegion {
             let Some(count) = self.metadata()?.attach_count() else {
                 return Err(self
                     .error(ErrorKind::Unsupported, WAIT)
-                    .reason("its backend does not count: keep a counter in the region, or ask remove_if_unused"));
+                    .reason("its backend does not count: keep a counter in the region, or look at its holders"));
             };
             if wanted.contains(&count) {
                 return Ok(count);
             }
             if !patience.pause() {
-                let reason = format!("it was attached {count} times at the end of {timeout:?}: wait longer");
+                let reason = format!("it was {count} at the end of {timeout:?}: wait longer");
                 return Err(self.error(ErrorKind::Busy, WAIT).reason(reason));
             }
         }

@@ -173,7 +173,10 @@ pub fn waits_for_attachments<S: Sut>(arguments: &[String]) {
     let start = Instant::now();
     let error = region.wait_for_attach_count(2.., Duration::from_millis(20)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
-    assert!(error.to_string().contains("attached 1 times") && start.elapsed() >= Duration::from_millis(20), "{error}");
+    assert!(
+        error.to_string().contains(": it was 1 at the end of 20ms") && start.elapsed() >= Duration::from_millis(20),
+        "{error}"
+    );
 
     // Others come and go while a thread waits, which nobody tells.
     let others = thread::scope(|scope| {
