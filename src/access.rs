@@ -1,12 +1,14 @@
 //! Reading and writing a region safely: [`SharedRegionExt`], [`SharedLayout`].
 
+use std::ops::RangeBounds;
 use std::sync::atomic::{AtomicI8, AtomicI16, AtomicI32, AtomicU8, AtomicU16, AtomicU32, Ordering, fence};
 #[cfg(target_has_atomic = "64")]
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
-use crate::options::Access;
+use crate::options::{Access, Backoff};
 use crate::region::{Describe, SharedRegion};
 
 /// A type whose shared reference may point into memory that other processes write.
@@ -130,7 +132,7 @@ macro_rules! atomics {
 ///
 /// All of it is safe while other processes and threads write to the same bytes: a copy may then see some old and some
 /// new bytes, and atomics see whole integers. Use an atomic as a flag to know when bytes are complete. Nothing here
-/// makes a system call or allocates, except to describe an error.
+/// makes a system call or allocates, except to describe an error and to [wait](Self::wait_for_attach_count).
 ///
 /// Offsets and lengths are in bytes from the region's start; reaching past its end is
 /// [`OutOfBounds`](ErrorKind::OutOfBounds), and nothing is copied then. An access of length 0 at `len()` is fine.
@@ -295,6 +297,54 @@ pub trait SharedRegionExt: SharedRegion {
         // SAFETY: the trait promises `len` bytes, readable and, as `as_mut_ptr` checked, writable, as long as `self`
         // lives; the caller promises that nobody else touches them.
         Ok(unsafe { std::slice::from_raw_parts_mut(start, self.len()) })
+    }
+
+    /// Waits until the attach count, this region's own included, lies within `wanted`; returns the count. `..=1` waits for
+    /// the others to leave, `2..` for somebody to come.
+    ///
+    /// The system is asked again and again, at intervals from 10 µs to 5 ms, as it notifies nobody. The count can have
+    /// changed again when this returns.
+    ///
+    /// # Errors
+    ///
+    /// - [`Busy`](ErrorKind::Busy): the count was not there by the timeout; the message tells it.
+    /// - [`Unsupported`](ErrorKind::Unsupported): the backend lacks
+    ///   [`attach_count`](crate::Capabilities::attach_count).
+    /// - Those of [`metadata`](SharedRegion::metadata).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "sysv")] {
+    /// use std::time::Duration;
+    /// use shared_region::{Backend, CreateOptions, SharedRegion, SharedRegionExt, Sysv};
+    ///
+    /// let region = Sysv.create_unnamed(&CreateOptions::new(4096))?;
+    /// let other = region.try_clone()?; // another process, usually
+    /// assert_eq!(region.wait_for_attach_count(2.., Duration::from_secs(5))?, 2);
+    /// drop(other);
+    /// assert_eq!(region.wait_for_attach_count(..=1, Duration::from_secs(5))?, 1);
+    /// # }
+    /// # Ok::<(), shared_region::Error>(())
+    /// ```
+    #[doc(alias = "shm_nattch")]
+    fn wait_for_attach_count(&self, wanted: impl RangeBounds<u64>, timeout: Duration) -> Result<u64> {
+        const WAIT: &str = "wait for the attach count of";
+        let mut patience = Backoff::new(timeout);
+        loop {
+            let Some(count) = self.metadata()?.attach_count() else {
+                return Err(self
+                    .error(ErrorKind::Unsupported, WAIT)
+                    .reason("its backend does not count: keep a counter in the region, or look at its holders"));
+            };
+            if wanted.contains(&count) {
+                return Ok(count);
+            }
+            if !patience.pause() {
+                let reason = format!("it was {count} at the end of {timeout:?}: wait longer");
+                return Err(self.error(ErrorKind::Busy, WAIT).reason(reason));
+            }
+        }
     }
 
     /// Adds to an error what was tried, by which backend, and that it was on this region. For backends.

@@ -167,6 +167,19 @@ pub trait Backend: Debug + Send + Sync {
         init: impl FnOnce(&Self::Region) -> Result<(), E>,
     ) -> Result<Self::Region, E>;
 
+    /// Creates a region under an identity of this backend, as [`create_new`](Self::create_new) does under a name: for keys
+    /// and native names that other programs expect.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`create_new`](Self::create_new), and
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): as for [`create_id_with`](Self::create_id_with).
+    fn create_id(&self, id: &RegionId, options: &CreateOptions) -> Result<Self::Region> {
+        let name = id.name_in(self.name()).map_err(|error| error.operation("create"))?;
+        self.create_new(name, options)
+    }
+
     /// Creates a region under an identity of this backend, as [`create_with`](Self::create_with) does under a name.
     ///
     /// # Errors
@@ -204,18 +217,32 @@ pub trait Backend: Debug + Send + Sync {
     ///   may be another process at the same creation.
     /// - [`Busy`](ErrorKind::Busy): for as long, others created and removed the name each time in between.
     fn open_or_create(&self, name: &RegionName, options: &CreateOptions) -> Result<(Self::Region, bool)> {
-        options.validate().map_err(|error| error.region(&RegionId::named(self.name(), *name)))?;
+        self.open_or_create_id(&RegionId::named(self.name(), *name), options)
+    }
+
+    /// Opens what an identity of this backend stands for, or creates it, as [`open_or_create`](Self::open_or_create)
+    /// does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open_or_create`](Self::open_or_create), and
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): as for [`create_id_with`](Self::create_id_with), but a segment id that
+    ///   exists is opened.
+    #[doc(alias = "IPC_CREAT")]
+    fn open_or_create_id(&self, id: &RegionId, options: &CreateOptions) -> Result<(Self::Region, bool)> {
+        options.validate().map_err(|error| error.region(id))?;
         let mut open = OpenOptions::new().min_size(options.get_size());
         if let Some(address) = options.get_fixed_address() {
             open = open.fixed_address(address);
         }
         let mut patience = Backoff::new(Duration::from_secs((1 + (options.get_size() >> 30) as u64).min(10)));
         loop {
-            match self.open(name, &open) {
+            match self.open_id(id, &open) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 other => return other.map(|region| (region, false)),
             }
-            let error = match self.create_new(name, options) {
+            let error = match self.create_id(id, options) {
                 Ok(region) => return Ok((region, true)),
                 Err(error) => error,
             };
@@ -230,7 +257,7 @@ pub trait Backend: Debug + Send + Sync {
                 } else {
                     Error::new(ErrorKind::Busy)
                         .operation("open or create")
-                        .region(&RegionId::named(self.name(), *name))
+                        .region(id)
                         .reason("others created and removed it each time in between: try again")
                 });
             }

@@ -23,7 +23,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | `SizeMismatch` | smaller than `min_size` or than asked | `InvalidInput` |
 /// | `NoSpace` | tmpfs bytes or inodes, SHMALL, memory | `StorageFull`; `OutOfMemory` for ENOMEM |
 /// | `LimitExceeded` | SHMMAX, SHMMNI, NOFILE, FSIZE, AS, MEMLOCK, mappings | `QuotaExceeded`; `FileTooLarge` for EFBIG |
-/// | `NotReady`, `Busy` | size 0 past the deadline; a grower's lock past the deadline; retries used up | `TimedOut` |
+/// | `NotReady`, `Busy` | size 0 past the deadline; a grower's lock or an attach count past the deadline; retries used up | `TimedOut` |
 /// | `NotSharedMemory` | a link, FIFO, directory, device or socket under the name | `InvalidData` |
 /// | `AddressInUse` | the fixed address is occupied | `AddrInUse` |
 /// | `Unsupported`, `BackendUnavailable` | the backend lacks the capability; this machine lacks the facility | `Unsupported` |

@@ -36,6 +36,7 @@
 //! | understand a failure | [`Error`], [`ErrorKind`] |
 //! | adopt a descriptor | `PosixRegion`, by `TryFrom<OwnedFd>` |
 //! | meet a C program by key or id | `SysvRegion` |
+//! | port C that calls `shmget` | [`porting`], a guide in three stages |
 //! | add a backend | implement [`Backend`] and [`SharedRegion`]; the setters marked "for backends" are yours |
 //!
 //! # Lifetime
@@ -51,7 +52,10 @@
 //! `Posix` and `Sysv` can be named whenever they are compiled. `DefaultBackend` and `Region` follow the features.
 #![cfg_attr(
     not(all(feature = "posix", feature = "sysv")),
-    allow(rustdoc::broken_intra_doc_links, reason = "the documentation speaks of both backends")
+    allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "the documentation speaks of both backends, and the guide needs both"
+    )
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -91,3 +95,16 @@ pub use sysv::{Sysv, SysvRegion};
 #[cfg(all(doctest, feature = "posix"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// A guide for programs in C that call `shmget`. There is nothing to import here.
+///
+// Where the files are on docs.rs. Of two definitions of a link the first counts.
+/// [sensors.c]: https://docs.rs/crate/shared-region/latest/source/examples/port/sensors.c
+/// [board.rs]: https://docs.rs/crate/shared-region/latest/source/examples/port/board.rs
+/// [stage1.rs]: https://docs.rs/crate/shared-region/latest/source/examples/port/stage1.rs
+/// [stage2.rs]: https://docs.rs/crate/shared-region/latest/source/examples/port/stage2.rs
+/// [stage3.rs]: https://docs.rs/crate/shared-region/latest/source/examples/port/stage3.rs
+///
+#[cfg(all(any(doc, doctest), feature = "posix", feature = "sysv"))]
+#[doc = include_str!("../PORTING.md")]
+pub mod porting {}

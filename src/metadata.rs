@@ -256,7 +256,8 @@ macro_rules! capabilities {
 capabilities! {
     /// Two names are never mistaken for each other.
     exact_names / with_exact_names,
-    /// [`Metadata::attach_count`] is known.
+    /// [`Metadata::attach_count`] is known, and
+    /// [`wait_for_attach_count`](crate::SharedRegionExt::wait_for_attach_count) works.
     attach_count / with_attach_count,
     /// [`SharedRegion::grow`](crate::SharedRegion::grow) works.
     grow / with_grow,

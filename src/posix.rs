@@ -124,6 +124,10 @@ impl Backend for Posix {
         create::create(&RegionId::named(NAME, *name), options)
     }
 
+    fn create_id(&self, id: &RegionId, options: &CreateOptions) -> Result<PosixRegion> {
+        create::create(own(id, "create")?, options)
+    }
+
     fn create_with<E: From<Error>>(
         &self,
         name: &RegionName,

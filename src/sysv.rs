@@ -102,6 +102,10 @@ impl Backend for Sysv {
         create::create_new(&RegionId::named(NAME, *name), options)
     }
 
+    fn create_id(&self, id: &RegionId, options: &CreateOptions) -> Result<SysvRegion> {
+        create::create_new(own(id, "create")?, options)
+    }
+
     fn create_with<E: From<Error>>(
         &self,
         name: &RegionName,

@@ -159,6 +159,10 @@ impl Backend for AnyBackend {
         each!(self, backend => backend.create_new(name, options).map(boxed))
     }
 
+    fn create_id(&self, id: &RegionId, options: &CreateOptions) -> Result<Self::Region> {
+        each!(self, backend => backend.create_id(id, options).map(boxed))
+    }
+
     fn create_with<E: From<Error>>(
         &self,
         name: &RegionName,

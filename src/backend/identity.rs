@@ -38,6 +38,45 @@ impl RegionId {
         dispatch(self, "open", |backend| backend.open_id(self, options))
     }
 
+    /// Creates a region under this identity, in its own backend.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::create_id`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    pub fn create(&self, options: &CreateOptions) -> Result<Box<dyn SharedRegion>> {
+        dispatch(self, "create", |backend| backend.create_id(self, options))
+    }
+
+    /// Opens what this identity stands for, or creates it, in its own backend; says `true` if it was created here.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::open_or_create_id`], and
+    ///
+    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    ///
+    /// # Examples
+    ///
+    /// What C does by `shmget(0x5a01, 4096, IPC_CREAT | 0600)`:
+    ///
+    /// ```
+    /// # #[cfg(feature = "sysv")] {
+    /// use shared_region::{CreateOptions, RegionId, SharedRegion};
+    ///
+    /// let id: RegionId = "sysv:0x5a01".parse()?; // or "posix:/table": the rest stands as it is
+    /// # let id = RegionId::Key(0x5a01 << 16 ^ std::process::id() as i32);
+    /// let (region, created) = id.open_or_create(&CreateOptions::new(4096))?;
+    /// assert!(created);
+    /// region.remove()?;
+    /// # }
+    /// # Ok::<(), shared_region::Error>(())
+    /// ```
+    pub fn open_or_create(&self, options: &CreateOptions) -> Result<(Box<dyn SharedRegion>, bool)> {
+        dispatch(self, "open or create", |backend| backend.open_or_create_id(self, options))
+    }
+
     /// Creates a region under this identity, in its own backend, and has `init` fill it.
     ///
     /// # Errors

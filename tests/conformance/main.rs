@@ -332,6 +332,7 @@ suite! {
             listing_never_fails_while_regions_come_and_go,
             exists_agrees_with_create_and_remove,
             the_text_of_an_id_opens_the_region_in_another_process,
+            what_an_identity_stands_for_is_created_or_opened,
             an_id_of_another_backend_is_refused_and_opens_nothing,
             a_region_says_by_what_it_can_be_opened,
         }
@@ -379,6 +380,7 @@ suite! {
             a_forked_child_shares_the_bytes_and_may_die_of_sigkill,
             a_forked_child_removes_on_drop_what_it_created_itself,
             attach_counts_follow_fork_exit_exec_and_sigkill,
+            attach_counts_are_waited_for_where_there_are_any,
         }
         space {
             a_full_store_is_no_space_at_creation,
@@ -534,6 +536,7 @@ suite! {
         }
         process {
             counts_attachments,
+            waits_for_attachments,
             attaches_and_then,
             says_that_it_was_executed,
         }

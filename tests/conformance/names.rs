@@ -228,6 +228,25 @@ pub fn opens_by_text<S: Sut>(arguments: &[String]) {
     assert_eq!(bytes_of(&region)[..arguments[1].len()], *arguments[1].as_bytes());
 }
 
+pub fn what_an_identity_stands_for_is_created_or_opened<S: Sut>() {
+    let name = Fresh::<S>::new();
+    let id = RegionId::named(S::backend().name(), *name);
+    let options = CreateOptions::new(5000).mode(0o640);
+    let region = S::backend().create_id(&id, &options).unwrap();
+    assert_eq!((region.len(), region.metadata().unwrap().mode(), region.id()), (5000, 0o640, Some(id.clone())));
+    region.write_at(0, b"by its id").unwrap();
+    assert_eq!(bytes_of(&open::<S>(&name)), bytes_of(&region));
+    let error = S::backend().create_id(&id, &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+
+    let (same, created) = S::backend().open_or_create_id(&id, &options).unwrap();
+    assert_eq!((created, bytes_of(&same)), (false, bytes_of(&region)));
+    region.remove().unwrap();
+    let (other, created) = S::backend().open_or_create_id(&id, &options).unwrap();
+    assert_eq!((created, other.len(), other.id()), (true, 5000, Some(id)));
+    assert_eq!(bytes_of(&other), [0; 5000]);
+}
+
 pub fn an_id_of_another_backend_is_refused_and_opens_nothing<S: Sut>() {
     let name = Fresh::<S>::new();
     let region = create::<S>(&name, 100);
@@ -243,10 +262,23 @@ pub fn an_id_of_another_backend_is_refused_and_opens_nothing<S: Sut>() {
         assert_eq!(error.kind(), ErrorKind::InvalidName, "{error}");
         let error = S::backend().remove_id(id).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidName, "{error}");
+        let error = S::backend().create_id(id, &CreateOptions::new(100)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidName, "{error}");
+        let made = S::backend().create_id_with(id, &CreateOptions::new(100), |_| -> shared_region::Result<()> {
+            panic!("there is nothing to fill");
+        });
+        let error = made.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidName, "{error}");
+        let error = S::backend().open_or_create_id(id, &CreateOptions::new(100)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidName, "{error}");
     }
     let error = strangers[0].open(&OpenOptions::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BackendUnavailable, "{error}");
     let error = strangers[0].remove().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BackendUnavailable, "{error}");
+    let error = strangers[0].create(&CreateOptions::new(100)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BackendUnavailable, "{error}");
+    let error = strangers[0].open_or_create(&CreateOptions::new(100)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BackendUnavailable, "{error}");
     assert!(S::backend().exists(&name).unwrap());
     assert!(!region.metadata().unwrap().is_removed());

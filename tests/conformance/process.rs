@@ -1,11 +1,13 @@
 //! F: fork and exec.
 
 use std::io::{Read, Write};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::wait::WaitStatus;
-use shared_region::{Backend, CreateOptions, Removal, SharedRegion, SharedRegionExt};
+use shared_region::{Backend, CreateOptions, ErrorKind, Removal, SharedRegion, SharedRegionExt};
 
-use crate::child::{eventually, fork_off, forked, hear, role, say};
+use crate::child::{Second, eventually, fork_off, forked, hear, role, say};
 use crate::sut::{Fresh, Sut, bytes_of, create, name_in, open, open_read_only};
 
 fn succeeded(ended: WaitStatus) {
@@ -150,6 +152,45 @@ pub fn counts_attachments<S: Sut>(arguments: &[String]) {
     drop(read_only);
     region.remove().unwrap();
     assert_eq!(count(), 1);
+}
+
+/// In a process of its own, as above.
+pub fn attach_counts_are_waited_for_where_there_are_any<S: Sut>() {
+    let name = Fresh::<S>::new();
+    role::<S>("waits_for_attachments").arg(name.as_str()).run();
+}
+
+pub fn waits_for_attachments<S: Sut>(arguments: &[String]) {
+    let region = create::<S>(&name_in(arguments, 0), 4096);
+    let (now, soon) = (Duration::ZERO, Duration::from_secs(60));
+    if !S::backend().capabilities().attach_count() {
+        let error = region.wait_for_attach_count(.., now).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.to_string().starts_with("cannot wait for the attach count of "), "{error}");
+        return;
+    }
+    assert_eq!(region.wait_for_attach_count(..=1, now).unwrap(), 1);
+    let start = Instant::now();
+    let error = region.wait_for_attach_count(2.., Duration::from_millis(20)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    assert!(
+        error.to_string().contains(": it was 1 at the end of 20ms") && start.elapsed() >= Duration::from_millis(20),
+        "{error}"
+    );
+
+    // Others come and go while a thread waits, which nobody tells.
+    let others = thread::scope(|scope| {
+        let waiter = scope.spawn(|| region.wait_for_attach_count(3.., soon).unwrap());
+        let others = [(); 2].map(|()| role::<S>("attaches_and_then").arg(&arguments[0]).start());
+        assert_eq!(waiter.join().unwrap(), 3);
+        others
+    });
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| region.wait_for_attach_count(..=1, soon).unwrap());
+        others.into_iter().for_each(Second::kill);
+        assert_eq!(waiter.join().unwrap(), 1);
+    });
+    region.remove().unwrap();
 }
 
 pub fn attaches_and_then<S: Sut>(arguments: &[String]) {

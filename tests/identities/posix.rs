@@ -51,6 +51,19 @@ fn an_object_is_created_opened_listed_and_removed_by_its_native_name() {
 }
 
 #[test]
+fn an_identity_of_a_native_name_is_created_or_opened() {
+    let id = RegionId::from(native(&[fresh().as_str().as_bytes(), b" %"].concat()));
+    let _cleanup = Cleanup(id.clone());
+    let options = CreateOptions::new(100);
+    let region = id.create(&options).unwrap();
+    assert_eq!((region.id(), region.len()), (Some(id.clone()), 100));
+    assert_eq!(Posix.create_id(&id, &options).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert!(!id.open_or_create(&options).unwrap().1);
+    region.remove().unwrap();
+    assert!(Posix.open_or_create_id(&id, &options).unwrap().1);
+}
+
+#[test]
 fn a_native_name_is_created_and_filled_by_its_identity_or_not_at_all() {
     let id = RegionId::from(native(&[fresh().as_str().as_bytes(), b" \xff"].concat()));
     let _cleanup = Cleanup(id.clone());

@@ -74,6 +74,32 @@ fn a_segment_is_created_and_opened_by_its_raw_key() {
 }
 
 #[test]
+fn any_identity_that_can_be_chosen_is_created_or_opened() {
+    let id = RegionId::Key(fresh().key());
+    let _cleanup = Cleanup(id.clone());
+    let options = CreateOptions::new(100);
+    let region = id.create(&options).unwrap();
+    assert_eq!((region.id(), region.len()), (Some(id.clone()), 100));
+    assert_eq!(id.create(&options).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let (same, created) = id.open_or_create(&options).unwrap();
+    assert!(!created && same.id() == Some(id.clone()));
+    region.remove().unwrap();
+    let (other, created) = Sysv.open_or_create_id(&id, &options).unwrap();
+    assert!(created && other.id() == Some(id));
+
+    // The kernel chooses segment ids; one that exists is opened.
+    let segment = RegionId::Segment(other.shmid());
+    let error = segment.create(&options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidName, "{error}");
+    let (same, created) = Sysv.open_or_create_id(&segment, &options).unwrap();
+    assert!(!created && same.shmid() == other.shmid());
+    other.remove().unwrap();
+    drop((other, same));
+    let error = segment.open_or_create(&options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidName, "{error}");
+}
+
+#[test]
 fn a_named_region_is_the_segment_of_its_key() {
     let name = fresh();
     let _cleanup = Cleanup(RegionId::named("sysv", name));
