@@ -2,7 +2,8 @@
 
 use crate::model::Group;
 
+mod attach;
 mod lifecycle;
 
 /// In the order of the report.
-pub(crate) const GROUPS: &[Group] = &[lifecycle::GROUP];
+pub(crate) const GROUPS: &[Group] = &[lifecycle::GROUP, attach::GROUP];

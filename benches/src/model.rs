@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::isolation::Processors;
+use crate::machine::Machine;
 use crate::statistics::{Ratio, Summary};
 
 /// A table and plots of the report, and the comparisons behind them.
@@ -45,6 +47,8 @@ pub(crate) enum Shape {
 pub(crate) struct Plan {
     /// Fewer sizes and samples, for a look and for CI.
     pub(crate) quick: bool,
+    pub(crate) machine: Machine,
+    pub(crate) processors: Processors,
     pub(crate) tasks: Vec<Task>,
     pub(crate) skipped: Vec<Skipped>,
 }
@@ -120,6 +124,16 @@ pub(crate) enum Unit {
 }
 
 impl Plan {
+    pub(crate) fn new(quick: bool, machine: &Machine, processors: &Processors) -> Self {
+        let (machine, processors) = (machine.clone(), processors.clone());
+        Self { quick, machine, processors, tasks: Vec::new(), skipped: Vec::new() }
+    }
+
+    /// The sizes of a quick run, or all.
+    pub(crate) fn sizes(&self, quick: &[u64], more: &[u64]) -> Vec<u64> {
+        if self.quick { quick.to_vec() } else { [quick, more].concat() }
+    }
+
     /// Registers a comparison. `prepare` sets up its subjects just before they are measured; what they hold is dropped
     /// just after.
     pub(crate) fn compare(

@@ -25,7 +25,7 @@ pub(crate) fn run(
     let start = Instant::now();
     let mut planned = Vec::new();
     for group in &groups {
-        let mut plan = Plan { quick, tasks: Vec::new(), skipped: Vec::new() };
+        let mut plan = Plan::new(quick, &machine, processors);
         (group.plan)(&mut plan).context(group.name)?;
         planned.push((group.name, plan));
     }

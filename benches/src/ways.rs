@@ -1,6 +1,7 @@
 //! Ways to have shared memory under a name: by hand, by this crate, by its peers.
 
 use std::ffi::CString;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Result, ensure};
@@ -84,4 +85,36 @@ pub(crate) fn expect<W: Way>(mapping: &W::Mapping, value: u8) -> Result<()> {
         ensure!(found == value, "byte {offset} is {found}, and {value} was expected");
     }
     Ok(())
+}
+
+/// A region that exists until this is dropped.
+struct Standing<W: Way> {
+    way: W,
+    name: Name,
+    _mapping: W::Mapping,
+}
+
+/// What a region that exists can be opened by.
+pub(crate) trait Named {
+    fn name(&self) -> &Name;
+}
+
+impl<W: Way> Named for Standing<W> {
+    fn name(&self) -> &Name {
+        &self.name
+    }
+}
+
+impl<W: Way> Drop for Standing<W> {
+    fn drop(&mut self) {
+        let _ = self.way.remove(&self.name);
+    }
+}
+
+/// Creates a region whose every page begins with `value`, and that stays until the result is dropped.
+pub(crate) fn standing<W: Way>(way: W, size: usize, value: u8) -> Result<Rc<dyn Named>> {
+    let name = Name::unique()?;
+    let mapping = way.create(&name, size)?;
+    touch::<W>(&mapping, value);
+    Ok(Rc::new(Standing { way, name, _mapping: mapping }))
 }

@@ -35,7 +35,8 @@ pub(crate) const POSIX: &str = "POSIX";
 pub(crate) const SYSV: &str = "System V";
 
 fn plan(plan: &mut Plan) -> Result<()> {
-    for size in [4 << 10, 64 << 10, 2 << 20, 64 << 20] {
+    let sizes = plan.sizes(&[4 << 10, 64 << 10, 2 << 20], &[64 << 20]);
+    for &size in &sizes {
         plan.compare(POSIX, size, move || {
             let size = size as usize;
             let lazy = "zeroed; half made at first, not reserved";
@@ -65,7 +66,7 @@ fn plan(plan: &mut Plan) -> Result<()> {
             ])
         });
     }
-    for size in [4 << 10, 64 << 10, 2 << 20, 64 << 20] {
+    for &size in &sizes {
         plan.compare(SYSV, size, move || {
             let size = size as usize;
             let promises =
