@@ -2,8 +2,10 @@
 
 use crate::model::Group;
 
+mod atomics;
 mod attach;
+mod copies;
 mod lifecycle;
 
 /// In the order of the report.
-pub(crate) const GROUPS: &[Group] = &[lifecycle::GROUP, attach::GROUP];
+pub(crate) const GROUPS: &[Group] = &[lifecycle::GROUP, attach::GROUP, copies::GROUP, atomics::GROUP];

@@ -77,11 +77,16 @@ impl Processors {
         self.0.len()
     }
 
-    /// Keeps the calling thread on the `index`-th of them, counted from the last, as the first serves most interrupts.
-    pub(crate) fn pin(&self, index: usize) -> Result<()> {
-        let cpu = self.0[self.0.len() - 1 - index % self.0.len()];
-        let mut set = CpuSet::new();
-        set.set(cpu)?;
-        sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("pin to processor {cpu}"))
+    /// Returns the `index`-th of them, counted from the last, as the first serves most interrupts; the same one again
+    /// where there are too few.
+    pub(crate) fn nth(&self, index: usize) -> usize {
+        self.0[self.0.len() - 1 - index % self.0.len()]
     }
+}
+
+/// Keeps the calling thread on a processor.
+pub(crate) fn pin(processor: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(processor)?;
+    sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("pin to processor {processor}"))
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::Report;
-use crate::isolation::Processors;
+use crate::isolation::{Processors, pin};
 use crate::limits;
 use crate::machine::Machine;
 use crate::model::{Comparison, Group, Measured, Plan, Skipped, Task, Work};
@@ -29,7 +29,7 @@ pub(crate) fn run(
         (group.plan)(&mut plan).context(group.name)?;
         planned.push((group.name, plan));
     }
-    processors.pin(0)?;
+    pin(processors.nth(0))?;
     let progress = Progress::new(planned.iter().map(|(_, plan)| plan.tasks.len()).sum());
     let effort = if quick { Effort::QUICK } else { Effort::FULL };
     let (mut comparisons, mut skipped) = (Vec::new(), Vec::new());
