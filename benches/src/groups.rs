@@ -5,7 +5,10 @@ use crate::model::Group;
 mod atomics;
 mod attach;
 mod copies;
+mod growth;
 mod lifecycle;
+mod prefault;
 
 /// In the order of the report.
-pub(crate) const GROUPS: &[Group] = &[lifecycle::GROUP, attach::GROUP, copies::GROUP, atomics::GROUP];
+pub(crate) const GROUPS: &[Group] =
+    &[lifecycle::GROUP, attach::GROUP, copies::GROUP, atomics::GROUP, prefault::GROUP, growth::GROUP];
