@@ -42,8 +42,8 @@ pub(crate) fn run(
             progress.end();
         }
     }
-    let verdicts = limits::verdicts(&machine, &comparisons);
-    Ok(Report { machine, quick, took: start.elapsed(), groups, comparisons, skipped, verdicts })
+    let (verdicts, idle) = limits::apply(&machine, &groups, &comparisons);
+    Ok(Report { machine, quick, took: start.elapsed(), groups, comparisons, skipped, verdicts, idle })
 }
 
 fn measure(

@@ -11,7 +11,8 @@ use shared_region::{
 };
 
 use crate::isolation::HugeStore;
-use crate::model::{Group, Plan, Plot, Role, Shape, Subject};
+use crate::machine;
+use crate::model::{Group, Plan, Plot, Role, Shape, Size, Subject};
 use crate::sampler;
 
 pub(crate) const GROUP: Group = Group {
@@ -31,12 +32,10 @@ administrator has set aside.",
 
 fn plan(plan: &mut Plan) -> Result<()> {
     for &size in &plan.sizes(&[64 << 20], &[256 << 20, 1 << 30]) {
-        let available = available_memory();
+        let available = machine::available_memory();
         if available < 2 * size {
-            plan.skip(
-                "large regions",
-                format!("{size} bytes are too many, with {available} available: stop what uses memory."),
-            );
+            let (size, available) = (Size::Bytes(size), Size::Bytes(available));
+            plan.skip("larger regions", format!("{size} are too much, with {available} of memory to be had."));
             continue;
         }
         for backend in [AnyBackend::Posix, AnyBackend::Sysv] {
@@ -76,6 +75,18 @@ const KINDS: &[Kind] = &[
 ];
 
 const BASE: &str = "4 KiB pages, touched";
+
+impl Pages {
+    fn title(self, backend: AnyBackend) -> &'static str {
+        match (self, backend) {
+            (Self::Ordinary, _) => "ordinary pages",
+            (Self::Transparent, AnyBackend::Posix) => "transparent huge pages on POSIX",
+            (Self::Transparent, _) => "transparent huge pages on System V",
+            (Self::Explicit, AnyBackend::Posix) => "explicit huge pages on POSIX",
+            (Self::Explicit, _) => "explicit huge pages on System V",
+        }
+    }
+}
 
 fn title(backend: AnyBackend) -> &'static str {
     if backend == AnyBackend::Posix { "POSIX" } else { "System V" }
@@ -118,10 +129,12 @@ impl Kind {
             }
             Pages::Explicit => match self.create(backend, size as usize) {
                 Ok(_) => return true,
-                Err(error) => format!("{error}. `sysctl vm.nr_hugepages={}` sets enough aside.", size >> 21),
+                Err(error) => {
+                    format!("It says: {error}. `sysctl vm.nr_hugepages={}` sets enough of them aside.", size >> 21)
+                }
             },
         };
-        plan.skip(self.name, format!("{}, {size} bytes: {reason}", title(backend)));
+        plan.skip(self.pages.title(backend), reason);
         false
     }
 
@@ -166,9 +179,4 @@ fn smaps(region: &dyn SharedRegion, field: &str) -> Result<u64> {
     let mapping = text.lines().skip_while(|line| !line.starts_with(&start));
     let line = mapping.skip(1).find(|line| line.starts_with(field)).unwrap_or_default();
     Ok(line.split_whitespace().nth(1).and_then(|kibibytes| kibibytes.parse::<u64>().ok()).unwrap_or(0) << 10)
-}
-
-/// What the kernel thinks can be had without swapping, in bytes.
-fn available_memory() -> u64 {
-    nix::sys::sysinfo::sysinfo().map_or(0, |info| info.ram_unused())
 }
