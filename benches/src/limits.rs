@@ -75,7 +75,7 @@ impl Limit {
         let ratio = comparison.ratio(subject, self.against)?;
         let median = |samples: &[f64]| Summary::of(samples).median;
         let more = median(&subject.samples) - median(&comparison.subject(self.against)?.samples);
-        let interval = format!("{:.2} ({:.2} to {:.2})", ratio.ratio, ratio.ratio_low, ratio.ratio_high);
+        let interval = format!("{:.3} ({:.3} to {:.3})", ratio.ratio, ratio.ratio_low, ratio.ratio_high);
         let (limit, measured, holds) = match self.bound {
             Bound::AtMost(most) => (format!("at most {most:.2}"), interval, ratio.ratio <= most),
             Bound::More(most) => (format!("at most {most} ns more"), format!("{more:.1} ns more"), more <= most),

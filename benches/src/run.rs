@@ -1,14 +1,13 @@
 //! Runs the planned comparisons, one after the other.
 
 use std::io::{IsTerminal, stderr};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::Report;
+use crate::interrupts::Interrupts;
 use crate::isolation::{Processors, pin};
 use crate::limits;
 use crate::machine::Machine;
@@ -20,7 +19,7 @@ pub(crate) fn run(
     quick: bool,
     machine: Machine,
     processors: &Processors,
-    stop: &Arc<AtomicBool>,
+    interrupts: &Interrupts,
 ) -> Result<Report> {
     let start = Instant::now();
     let mut planned = Vec::new();
@@ -37,7 +36,7 @@ pub(crate) fn run(
         skipped.extend(plan.skipped.into_iter().map(|skipped| Skipped { group, ..skipped }));
         for task in plan.tasks {
             progress.begin(group, &task);
-            let comparison = measure(group, task, &effort, stop, &progress);
+            let comparison = measure(group, task, &effort, interrupts, &progress);
             comparisons.push(comparison.with_context(|| format!("group {group}"))?);
             progress.end();
         }
@@ -50,14 +49,14 @@ fn measure(
     group: &'static str,
     task: Task,
     effort: &Effort,
-    stop: &Arc<AtomicBool>,
+    interrupts: &Interrupts,
     progress: &Progress,
 ) -> Result<Comparison> {
     let Task { case, work } = task;
     let subjects = match work {
         Work::Compare(prepare) => {
             let subjects = prepare().with_context(|| format!("prepare {}", case.name))?;
-            sampler::sample(&case, subjects, effort, stop, |part| progress.part(part))?
+            sampler::sample(&case, subjects, effort, || interrupts.check(), |part| progress.part(part))?
         }
         Work::Count(prepare) => {
             let counted = prepare().with_context(|| format!("count {}", case.name))?;
