@@ -34,10 +34,15 @@ pub(super) struct Board {
 // SAFETY: atomic integers only, any bits are valid, and `repr(C)` fixes the layout.
 unsafe impl SharedLayout for Board {}
 
-const ZERO: AtomicU64 = AtomicU64::new(0);
-
 /// The board of two threads.
-static STATIC: Board = Board { counter: ZERO, _apart: [ZERO; 31], share: ZERO, ready: ZERO, go: ZERO, done: ZERO };
+static STATIC: Board = Board {
+    counter: AtomicU64::new(0),
+    _apart: [const { AtomicU64::new(0) }; 31],
+    share: AtomicU64::new(0),
+    ready: AtomicU64::new(0),
+    go: AtomicU64::new(0),
+    done: AtomicU64::new(0),
+};
 
 /// A thread that shares a static with this one, or a process that shares a region with it.
 pub(super) struct Mate {
