@@ -62,7 +62,7 @@ pub use any::{DefaultBackend, Region};
 /// [`remove_id`](Self::remove_id), [`list`](Self::list). The others have a default. What every backend needs for them is
 /// public:
 ///
-/// - creating: [`CreateOptions::validate`] or [`validate_unfixed`](CreateOptions::validate_unfixed) first,
+/// - creating: [`CreateOptions::validate_for`] first,
 ///   [`settle`](CreateOptions::settle) once it is mapped;
 /// - opening: [`RegionId::name_in`], [`OpenOptions::poll`] around the attempt, in it
 ///   [`validate_owner`](OpenOptions::validate_owner) and [`validate_size`](OpenOptions::validate_size) before mapping;

@@ -77,7 +77,7 @@ pub use backend::{DefaultBackend, Region};
 pub use error::{Error, ErrorKind, Result};
 pub use metadata::{Capabilities, ListEntry, Metadata};
 pub use name::{PosixName, RegionId, RegionName};
-pub use options::{Access, Allocation, CreateOptions, OpenOptions, Removal};
+pub use options::{Access, Allocation, CreateOptions, HugePages, OpenOptions, Removal};
 #[cfg(feature = "posix")]
 pub use posix::{Posix, PosixRegion};
 pub use region::SharedRegion;

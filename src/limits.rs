@@ -55,6 +55,11 @@ pub(crate) fn mappings_exceeded(errno: Errno) -> Option<Error> {
     (mappings + 8 >= value).then(|| Error::new(kind).errno(errno as i32))
 }
 
+/// Why a region of huge pages cannot be had.
+pub(crate) fn too_few_huge_pages(size: usize) -> String {
+    format!("{size} bytes need more huge pages than are free: raise vm.nr_hugepages, or ask for less")
+}
+
 cfg_if::cfg_if! {
     if #[cfg(any(target_os = "linux", target_os = "android"))] {
         const AS: Option<Resource> = Some(Resource::RLIMIT_AS);

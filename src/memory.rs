@@ -163,14 +163,34 @@ pub(crate) unsafe fn prefault(start: *mut u8, len: usize) -> Result<()> {
     })
 }
 
+/// Asks for transparent huge pages; without them all goes on as before.
+pub(crate) fn try_huge_pages(start: *const u8, len: usize) {
+    // Its EINVAL means a kernel without them, or pages that are huge already.
+    let _ = advise_huge(start_of(start), len);
+}
+
+/// Maps in what can be mapped in of a mapping that may be written; a page that cannot be had is no error here.
+pub(crate) fn try_prefault(start: *const u8, len: usize) {
+    let _ = populate(start_of(start), len);
+}
+
 cfg_if::cfg_if! {
     if #[cfg(target_os = "linux")] {
+        fn advise_huge(start: NonNull<std::ffi::c_void>, len: usize) -> nix::Result<()> {
+            // SAFETY: madvise(2): MADV_HUGEPAGE changes which pages hold the bytes, and none of the bytes.
+            retry(|| unsafe { mman::madvise(start, len, mman::MmapAdvise::MADV_HUGEPAGE) })
+        }
+
         /// Maps in every page by one call, which reports a full store as an error and not as a signal.
         fn populate(start: NonNull<std::ffi::c_void>, len: usize) -> nix::Result<()> {
             // SAFETY: madvise(2): MADV_POPULATE_WRITE touches pages as a store would, and changes no byte.
             retry(|| unsafe { mman::madvise(start, len, mman::MmapAdvise::MADV_POPULATE_WRITE) })
         }
     } else {
+        fn advise_huge(_: NonNull<std::ffi::c_void>, _: usize) -> nix::Result<()> {
+            Err(Errno::EINVAL)
+        }
+
         /// There is no such call here.
         fn populate(_: NonNull<std::ffi::c_void>, _: usize) -> nix::Result<()> {
             Err(Errno::EINVAL)

@@ -205,6 +205,7 @@ macro_rules! capabilities {
         /// | `attach_after_remove` | yes | on Linux |
         /// | `fixed_address` | no | on Linux |
         /// | `file_descriptor` | yes | no |
+        /// | `huge_pages` | no; but unnamed regions can have them | on Linux |
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
         #[must_use]
         pub struct Capabilities {
@@ -249,4 +250,7 @@ capabilities! {
     fixed_address / with_fixed_address,
     /// [`SharedRegion::descriptor`](crate::SharedRegion::descriptor) works, so the region can be passed over a socket.
     file_descriptor / with_file_descriptor,
+    /// [`HugePages::Require`](crate::HugePages::Require) can be asked for a region with a name, where the machine has
+    /// such pages.
+    huge_pages / with_huge_pages,
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::access::SharedRegionExt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
+use crate::metadata::Capabilities;
 use crate::region::SharedRegion;
 
 /// Whether a mapping may be written through.
@@ -31,6 +32,32 @@ pub enum Allocation {
     Lazy,
     /// At creation, and every page is mapped into this process too, so that the first touch costs nothing.
     Prefault,
+}
+
+/// Which pages a new region is made of.
+///
+/// A huge page (2 MiB on x86-64) takes one entry where ordinary ones take hundreds, so that a large region is mapped in
+/// quicker, and addresses in it are looked up quicker. *Explicit* ones come from a pool that the administrator fills
+/// (`vm.nr_hugepages`), and are never swapped out. *Transparent* ones are put together by the kernel as it can.
+///
+/// | | POSIX, with a name | POSIX, unnamed | System V |
+/// |---|---|---|---|
+/// | `Try` | transparent, where `/dev/shm` is mounted with `huge=advise` or more | transparent, where `/sys/kernel/mm/transparent_hugepage/shmem_enabled` is `advise` or more | explicit, else transparent as beside |
+/// | `Require` | `Unsupported` | explicit | explicit |
+///
+/// What a region got is in `/proc/PID/smaps` of a process that has it mapped: `KernelPageSize` for explicit huge pages,
+/// `ShmemPmdMapped` for transparent ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HugePages {
+    /// Ordinary pages, unless the system is set to do otherwise by itself.
+    #[default]
+    No,
+    /// Huge pages where they can be had, else ordinary ones. Never the reason for an error.
+    Try,
+    /// Explicit huge pages of the system's default size, or an error. They are set aside at creation, whatever the
+    /// [`Allocation`], so that touching them never fails.
+    Require,
 }
 
 /// Who removes a region.
@@ -61,18 +88,20 @@ pub struct CreateOptions {
     size: usize,
     mode: u32,
     allocation: Allocation,
+    huge_pages: HugePages,
     removal: Removal,
     lock_memory: bool,
     fixed_address: Option<usize>,
 }
 
 impl CreateOptions {
-    /// Asks for `size` bytes, mode 0600, memory reserved at creation, explicit removal.
+    /// Asks for `size` bytes, mode 0600, memory reserved at creation, ordinary pages, explicit removal.
     pub const fn new(size: usize) -> Self {
         Self {
             size,
             mode: 0o600,
             allocation: Allocation::Reserve,
+            huge_pages: HugePages::No,
             removal: Removal::Explicit,
             lock_memory: false,
             fixed_address: None,
@@ -91,6 +120,35 @@ impl CreateOptions {
     /// Sets when memory is set aside.
     pub const fn allocation(mut self, allocation: Allocation) -> Self {
         self.allocation = allocation;
+        self
+    }
+
+    /// Sets which pages the region is made of.
+    ///
+    /// [`HugePages::Require`] needs [`Capabilities::huge_pages`](crate::Capabilities::huge_pages), or an unnamed region
+    /// on POSIX, else `Unsupported`.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// Linux only; elsewhere `Try` changes nothing and `Require` is `Unsupported`.
+    ///
+    /// - **POSIX**: `Try` is `madvise(MADV_HUGEPAGE)` on the creator's mapping, and memory is then reserved through
+    ///   that mapping (`MADV_POPULATE_WRITE`), as huge pages. Others who map the region, and this process after
+    ///   `grow`, use what is there; pages that come later are ordinary. `Require` on an unnamed region is
+    ///   `memfd_create(MFD_HUGETLB)`: its size is a multiple of a huge page's, else
+    ///   [`InvalidSize`](ErrorKind::InvalidSize), and stays what it is (`F_SEAL_GROW`).
+    /// - **System V**: `shmget(SHM_HUGETLB)`, which needs `CAP_IPC_LOCK` or membership in the group of
+    ///   `vm.hugetlb_shm_group`. Any size will do; the last huge page is taken whole. A fixed address is a multiple of
+    ///   a huge page's size then. `Try` falls back to ordinary pages with `MADV_HUGEPAGE`.
+    ///
+    /// # References
+    ///
+    /// [shmget(2)](https://man7.org/linux/man-pages/man2/shmget.2.html),
+    /// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html),
+    /// [tmpfs(5)](https://man7.org/linux/man-pages/man5/tmpfs.5.html)
+    #[doc(alias("SHM_HUGETLB", "MADV_HUGEPAGE", "MFD_HUGETLB"))]
+    pub const fn huge_pages(mut self, huge_pages: HugePages) -> Self {
+        self.huge_pages = huge_pages;
         self
     }
 
@@ -130,6 +188,11 @@ impl CreateOptions {
         self.allocation
     }
 
+    /// Returns which pages the region is made of.
+    pub const fn get_huge_pages(&self) -> HugePages {
+        self.huge_pages
+    }
+
     /// Returns who removes the region.
     pub const fn get_removal(&self) -> Removal {
         self.removal
@@ -166,26 +229,34 @@ impl CreateOptions {
         validate_address(self.fixed_address).map_err(|error| error.operation("create"))
     }
 
-    /// Checks what [`validate`](Self::validate) checks, for backends without the capability
-    /// [`fixed_address`](crate::Capabilities::fixed_address).
+    /// Checks what [`validate`](Self::validate) checks, and that a backend of these capabilities can do it.
     ///
     /// # Errors
     ///
     /// Those of [`validate`](Self::validate), and
     ///
-    /// - [`Unsupported`](ErrorKind::Unsupported): an address is asked for.
-    pub fn validate_unfixed(&self) -> Result<()> {
+    /// - [`Unsupported`](ErrorKind::Unsupported): an address or huge pages are required, and the capability is missing.
+    pub fn validate_for(&self, capabilities: Capabilities) -> Result<()> {
         self.validate()?;
-        refuse_address(self.fixed_address).map_err(|error| error.operation("create"))
+        validate_capability(self.fixed_address, capabilities).map_err(|error| error.operation("create"))?;
+        if self.huge_pages == HugePages::Require && !capabilities.huge_pages() {
+            return Err(Error::new(ErrorKind::Unsupported).operation("create").reason(
+                "this backend has no huge pages for that: try for them, or use one with the capability huge_pages",
+            ));
+        }
+        Ok(())
     }
 
-    /// Does what these options ask of the creator's mapping once it exists: maps its pages in, locks them. For
-    /// backends; the region has been created with these options and is writable.
+    /// Does what these options ask of the creator's mapping once it exists: tries for huge pages, maps its pages in,
+    /// locks them. For backends; the region has been created with these options and is writable.
     ///
     /// # Errors
     ///
     /// - [`NoSpace`](ErrorKind::NoSpace), [`LimitExceeded`](ErrorKind::LimitExceeded): not all pages could be had.
     pub fn settle(&self, region: &(impl SharedRegion + ?Sized)) -> Result<()> {
+        if self.huge_pages == HugePages::Try {
+            memory::try_huge_pages(region.as_ptr(), region.len());
+        }
         if self.allocation == Allocation::Prefault {
             let start = region.as_mut_ptr()?;
             // SAFETY: the trait promises `len` bytes from its start on, writable as `as_mut_ptr` checked, which no
@@ -219,11 +290,11 @@ fn validate_address(address: Option<usize>) -> Result<()> {
     }
 }
 
-fn refuse_address(address: Option<usize>) -> Result<()> {
+fn validate_capability(address: Option<usize>, capabilities: Capabilities) -> Result<()> {
     match address {
-        Some(_) => Err(Error::new(ErrorKind::Unsupported)
+        Some(_) if !capabilities.fixed_address() => Err(Error::new(ErrorKind::Unsupported)
             .reason("this backend lets the system choose the address: leave fixed_address out")),
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -331,17 +402,16 @@ impl OpenOptions {
         validate_address(self.fixed_address).map_err(|error| error.operation("open"))
     }
 
-    /// Checks what [`validate`](Self::validate) checks, for backends without the capability
-    /// [`fixed_address`](crate::Capabilities::fixed_address).
+    /// Checks what [`validate`](Self::validate) checks, and that a backend of these capabilities can do it.
     ///
     /// # Errors
     ///
     /// Those of [`validate`](Self::validate), and
     ///
-    /// - [`Unsupported`](ErrorKind::Unsupported): an address is asked for.
-    pub fn validate_unfixed(&self) -> Result<()> {
+    /// - [`Unsupported`](ErrorKind::Unsupported): an address is asked for, and the capability is missing.
+    pub fn validate_for(&self, capabilities: Capabilities) -> Result<()> {
         self.validate()?;
-        refuse_address(self.fixed_address).map_err(|error| error.operation("open"))
+        validate_capability(self.fixed_address, capabilities).map_err(|error| error.operation("open"))
     }
 
     /// Checks an object's size in bytes against these options, and returns it as a length to map. For backends.

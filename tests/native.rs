@@ -203,8 +203,11 @@ mod sysv {
     #[test]
     fn its_capabilities_are_those_of_the_table() {
         let linux = cfg!(target_os = "linux");
-        let table =
-            Capabilities::new().with_attach_count(true).with_attach_after_remove(linux).with_fixed_address(linux);
+        let table = Capabilities::new()
+            .with_attach_count(true)
+            .with_attach_after_remove(linux)
+            .with_fixed_address(linux)
+            .with_huge_pages(linux);
         assert_eq!(Sysv.capabilities(), table);
         assert_eq!("sysv".parse::<AnyBackend>().unwrap().capabilities(), table);
     }

@@ -2,10 +2,11 @@
 
 use std::ffi::CStr;
 use std::fmt;
-use std::fs::{File, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::{PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::sync::OnceLock;
 
 use memmap2::MmapOptions;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -44,9 +45,20 @@ use crate::sys;
 pub struct Object {
     pub(crate) file: File,
     pub(crate) writable: bool,
+    /// Device and inode, once somebody has asked.
+    identity: OnceLock<(u64, u64)>,
 }
 
 impl Object {
+    pub(crate) fn new(file: File, writable: bool) -> Self {
+        Self { file, writable, identity: OnceLock::new() }
+    }
+
+    /// Takes over what is known about the file.
+    pub(crate) fn known(file: File, writable: bool, metadata: &Metadata) -> Self {
+        Self { file, writable, identity: OnceLock::from((metadata.dev(), metadata.ino())) }
+    }
+
     /// Creates an object in the store that has no name yet, readable and writable here, of size 0.
     ///
     /// Nobody else can open it until [`link`](Self::link) names it, and if that never happens it goes
@@ -66,9 +78,13 @@ impl Object {
     /// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html), `O_TMPFILE`
     #[doc(alias = "O_TMPFILE")]
     pub fn create_unlinked(mode: u32) -> io::Result<Self> {
-        let object = Self { file: sys::create_unlinked()?, writable: true };
-        // Always: the umask may take any bit, and a default ACL of the directory may change them all.
-        object.set_mode(mode)?;
+        let file = sys::create_unlinked(mode)?;
+        let metadata = sys::retry(|| file.metadata())?;
+        let object = Self::known(file, true, &metadata);
+        // The umask may have taken any bit, and a default ACL of the directory may have changed them all.
+        if metadata.mode() & 0o7777 != mode & 0o7777 {
+            object.set_mode(mode)?;
+        }
         Ok(object)
     }
 
@@ -134,7 +150,31 @@ impl Object {
     /// [memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html)
     #[doc(alias = "memfd_create")]
     pub fn memfd(debug_name: &CStr, mode: u32) -> io::Result<Self> {
-        let object = Self { file: sys::memfd(debug_name)?, writable: true };
+        let object = Self::new(sys::memfd(debug_name, false)?, true);
+        object.set_mode(mode)?;
+        Ok(object)
+    }
+
+    /// Creates an object as [`memfd`](Self::memfd) does, of huge pages: the system's default size of them,
+    /// from the pool that the administrator fills (`vm.nr_hugepages`).
+    ///
+    /// [`Stat::block_size`](crate::Stat::block_size) tells the size of its pages. The object's size, and every
+    /// length that is mapped, must be a multiple of that: of another mapping nothing would be unmapped again.
+    /// [`set_len`](Self::set_len) refuses other sizes, [`reserve`](Self::reserve) does not. A mapping reserves the
+    /// pages that it needs, or fails.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`memfd`](Self::memfd), and
+    ///
+    /// - `Unsupported` (`ENOSYS`): the kernel was built without huge pages. `EINVAL`: it is older than 4.14.
+    ///
+    /// # References
+    ///
+    /// [memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html), `MFD_HUGETLB`
+    #[doc(alias = "MFD_HUGETLB")]
+    pub fn memfd_of_huge_pages(debug_name: &CStr, mode: u32) -> io::Result<Self> {
+        let object = Self::new(sys::memfd(debug_name, true)?, true);
         object.set_mode(mode)?;
         Ok(object)
     }
@@ -159,6 +199,20 @@ impl Object {
         sys::forbid_shrink(&self.file)
     }
 
+    /// Forbids everybody, for ever, to make a [`memfd`](Self::memfd) larger.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`forbid_shrink`](Self::forbid_shrink).
+    ///
+    /// # References
+    ///
+    /// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), `F_ADD_SEALS`
+    #[doc(alias("F_ADD_SEALS", "F_SEAL_GROW"))]
+    pub fn forbid_growth(&self) -> io::Result<()> {
+        sys::forbid_growth(&self.file)
+    }
+
     /// Returns whether the descriptor is for writing too. Asks no system call.
     #[must_use]
     pub fn is_writable(&self) -> bool {
@@ -178,6 +232,19 @@ impl Object {
     #[doc(alias = "fstat")]
     pub fn stat(&self) -> io::Result<Stat> {
         sys::retry(|| self.file.metadata()).map(|metadata| Stat::new(&metadata))
+    }
+
+    /// Returns device and inode, as [`stat`](Self::stat) does. They name the object for as long as it is open, so the
+    /// system is asked once at most, and not at all after an opening that looked.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`stat`](Self::stat).
+    pub fn identity(&self) -> io::Result<(u64, u64)> {
+        match self.identity.get() {
+            Some(&identity) => Ok(identity),
+            None => self.stat().map(|stat| *self.identity.get_or_init(|| (stat.device(), stat.inode()))),
+        }
     }
 
     /// Sets the permission bits, at most `0o7777`, whatever the umask says.
@@ -259,7 +326,7 @@ impl Object {
     #[doc(alias("dup", "F_DUPFD_CLOEXEC"))]
     pub fn try_clone(&self) -> io::Result<Self> {
         let file = sys::retry(|| self.file.try_clone())?;
-        Ok(Self { file, writable: self.writable })
+        Ok(Self { file, writable: self.writable, identity: self.identity.clone() })
     }
 }
 
@@ -298,14 +365,15 @@ impl TryFrom<OwnedFd> for Object {
             return Err(sys::error(libc::EBADF));
         }
         let file = File::from(fd);
-        if !sys::is_shared_memory(&sys::retry(|| file.metadata())?) {
+        let metadata = sys::retry(|| file.metadata())?;
+        if !sys::is_shared_memory(&metadata) {
             return Err(sys::error(libc::ENODEV));
         }
         let access = flags & OFlag::O_ACCMODE;
         if access == OFlag::O_WRONLY {
             return Err(sys::error(libc::EACCES));
         }
-        Ok(Self { file, writable: access == OFlag::O_RDWR })
+        Ok(Self::known(file, access == OFlag::O_RDWR, &metadata))
     }
 }
 

@@ -128,6 +128,7 @@ impl OpenOptions {
         if !sys::is_shared_memory(&metadata) {
             return Err(sys::error(libc::ENODEV));
         }
-        Ok((Object { file, writable: self.write }, Stat::new(&metadata)))
+        let stat = Stat::new(&metadata);
+        Ok((Object::known(file, self.write, &metadata), stat))
     }
 }

@@ -64,6 +64,24 @@ impl Object {
         sys::retry(|| self.file.set_len(len))
     }
 
+    /// Compares a range of more than 16 MiB with what the store and the machine have free, and takes nothing; smaller
+    /// ones pass. [`reserve`](Self::reserve) does so by itself; this is for who gets storage by touching it.
+    ///
+    /// # Errors
+    ///
+    /// - `StorageFull` (`ENOSPC`): the store has less.
+    /// - `OutOfMemory` (`ENOMEM`): the machine's memory and swap are less.
+    /// - `FileTooLarge` (`EFBIG`): the end is past what a file can have.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - Linux: `fstat`, `fstatfs`, `sysinfo`.
+    /// - Elsewhere every range passes.
+    pub fn check_room(&self, offset: u64, len: u64) -> io::Result<()> {
+        let end = offset.checked_add(len).ok_or_else(|| sys::error(libc::EFBIG))?;
+        sys::check_room(&self.file, offset, end)
+    }
+
     /// Reserves storage for the `len` bytes from `offset`, so that touching them can no longer fail.
     ///
     /// Bytes that have storage keep their values, the others become zeros. Nothing is mapped.

@@ -39,10 +39,14 @@ pub struct Stat {
     device: u64,
     inode: u64,
     allocated: u64,
-    accessed: SystemTime,
-    modified: SystemTime,
-    changed: SystemTime,
+    block_size: u64,
+    accessed: Time,
+    modified: Time,
+    changed: Time,
 }
+
+/// Seconds since the epoch, and nanoseconds, as the system tells them: few who look at an object ask for its times.
+type Time = (i64, i64);
 
 impl Stat {
     pub(crate) fn new(metadata: &Metadata) -> Self {
@@ -55,9 +59,10 @@ impl Stat {
             device: metadata.dev(),
             inode: metadata.ino(),
             allocated: metadata.blocks().saturating_mul(512),
-            accessed: time(metadata.atime(), metadata.atime_nsec()),
-            modified: time(metadata.mtime(), metadata.mtime_nsec()),
-            changed: time(metadata.ctime(), metadata.ctime_nsec()),
+            block_size: metadata.blksize(),
+            accessed: (metadata.atime(), metadata.atime_nsec()),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
 
@@ -113,12 +118,19 @@ impl Stat {
         self.allocated
     }
 
+    /// Returns the unit in which its storage comes best: the size of a page, of huge pages for an object that
+    /// consists of them.
+    #[must_use]
+    pub fn block_size(&self) -> u64 {
+        self.block_size
+    }
+
     /// Returns when it was last read, as far as the system keeps account of that.
     ///
     /// Access through a mapping does not show here reliably.
     #[must_use]
     pub fn accessed(&self) -> SystemTime {
-        self.accessed
+        time(self.accessed)
     }
 
     /// Returns when its bytes or its size were last changed by a system call.
@@ -126,17 +138,17 @@ impl Stat {
     /// Stores through a mapping do not show here reliably.
     #[must_use]
     pub fn modified(&self) -> SystemTime {
-        self.modified
+        time(self.modified)
     }
 
     /// Returns when its size, mode, owner or names last changed.
     #[must_use]
     pub fn changed(&self) -> SystemTime {
-        self.changed
+        time(self.changed)
     }
 }
 
-fn time(seconds: i64, nanoseconds: i64) -> SystemTime {
+fn time((seconds, nanoseconds): Time) -> SystemTime {
     let whole = Duration::from_secs(seconds.unsigned_abs());
     let start =
         if seconds < 0 { SystemTime::UNIX_EPOCH.checked_sub(whole) } else { SystemTime::UNIX_EPOCH.checked_add(whole) };

@@ -1,8 +1,9 @@
 //! The one place that knows which system this is. Each file below has the same functions:
 //!
 //! - `open`, `unlink`, `kind`, `list`, `store`: names; `is_shared_memory`, `names_only`: what was opened;
-//! - `create_unlinked`, `link`, `can_link`, `memfd`, `forbid_shrink`: objects without a name;
-//! - `reserve`, `clear_tail`, `lock_for_growth` with its `Lock`, `prefault`: storage;
+//! - `create_unlinked`, `link`, `can_link`, `memfd`, `forbid_shrink`, `forbid_growth`: objects without a
+//!   name;
+//! - `check_room`, `reserve`, `clear_tail`, `lock_for_growth` with its `Lock`, `prefault`: storage;
 //! - `holders`.
 
 use std::fs::File;

@@ -3,15 +3,17 @@
 use std::io;
 use std::sync::Arc;
 
-use shared_region_posix::{self as leaf, MapAccess, Object, Sizing};
+use shared_region_posix::{self as leaf, MapAccess, Object, Reserved, Sizing};
 
 use super::failure::{self, Subject};
 use super::region::{self, PosixRegion};
-use super::{NAME, Posix, native, not_found, unsupported};
+use super::{NAME, Posix, capabilities, native, not_found, unsupported};
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::too_few_huge_pages;
+use crate::memory;
 use crate::name::{RegionId, RegionName};
-use crate::options::{Allocation, CreateOptions, Removal};
+use crate::options::{Allocation, CreateOptions, HugePages, Removal};
 use crate::process::Process;
 use crate::region::SharedRegion;
 
@@ -69,11 +71,14 @@ pub(super) fn create(id: &RegionId, options: &CreateOptions) -> Result<PosixRegi
 /// out before whether it can.
 fn prepare(id: &RegionId, options: &CreateOptions, must_link: bool) -> Result<(PosixRegion, Publication)> {
     let subject = Subject::new(id, "create");
-    options.validate_unfixed().map_err(|error| subject.told(error))?;
-    match leaf::kind(native(id)) {
-        Ok(_) => return Err(subject.taken()),
-        Err(error) if unsupported(&error) || not_found(&error) => {}
-        Err(error) => return Err(subject.failed(&error)),
+    options.validate_for(capabilities(false)).map_err(|error| subject.told(error))?;
+    // Where nothing is reserved and nothing of the caller's runs, the link tells soon enough that the name is taken.
+    if must_link || options.get_allocation() != Allocation::Lazy {
+        match leaf::kind(native(id)) {
+            Ok(_) => return Err(subject.taken()),
+            Err(error) if unsupported(&error) || not_found(&error) => {}
+            Err(error) => return Err(subject.failed(&error)),
+        }
     }
     let object = match Object::create_unlinked(options.get_mode()) {
         Ok(object) if !must_link || object.can_link() => Arc::new(object),
@@ -81,9 +86,8 @@ fn prepare(id: &RegionId, options: &CreateOptions, must_link: bool) -> Result<(P
         Err(error) if no_unlinked_files(&error) => return prepare_exclusive(id, options),
         Err(error) => return Err(subject.or_taken(subject.failed(&error))),
     };
-    size(&object, options, Sizing::Extend, &subject).map_err(|error| subject.or_taken(error))?;
-    let region = mapped(Some(id.clone()), object, options, &subject).map_err(|error| subject.or_taken(error))?;
-    Ok((region, Publication::Whole))
+    let region = settled(Some(id.clone()), object, options, Sizing::Extend, &subject);
+    Ok((region.map_err(|error| subject.or_taken(error))?, Publication::Whole))
 }
 
 /// Makes an object under its name, where nobody else has it, and sizes it at once at the end.
@@ -99,8 +103,7 @@ fn prepare_exclusive(id: &RegionId, options: &CreateOptions) -> Result<(PosixReg
     // Declared before the region, so that on failure the region goes first and the name is taken away last.
     let unlink = Unlink(Some((id.clone(), Arc::clone(&object))));
     object.set_mode(options.get_mode()).map_err(|error| subject.failed(&error))?;
-    size(&object, options, Sizing::Keep, &subject)?;
-    let region = mapped(Some(id.clone()), object, options, &subject)?;
+    let region = settled(Some(id.clone()), object, options, Sizing::Keep, &subject)?;
     Ok((region, Publication::Exclusive(unlink)))
 }
 
@@ -125,26 +128,36 @@ fn publish(publication: Publication, id: &RegionId, object: &Object) -> Result<(
     }
 }
 
-/// Gives a new object its size, and the memory that its options ask for. With [`Sizing::Keep`] nobody sees another size
-/// than 0 and the final one.
-fn size(object: &Object, options: &CreateOptions, sizing: Sizing, subject: &Subject<'_>) -> Result<()> {
-    let len = options.get_size() as u64;
-    let reserve = options.get_allocation() != Allocation::Lazy;
-    // Where the file system cannot reserve, the metadata says so.
-    let reserved = if reserve { object.reserve(0, len, sizing).map(|_| ()) } else { Ok(()) };
-    reserved
-        .and_then(|()| if reserve && sizing == Sizing::Extend { Ok(()) } else { object.set_len(len) })
-        .map_err(|error| subject.told(failure::no_room(&error, options.get_size(), object)))
-}
-
-/// Maps a new object as its options say.
-fn mapped(
+/// Gives a new object its size and the memory that its options ask for, and maps it. With [`Sizing::Keep`] nobody sees
+/// another size than 0 and the final one.
+fn settled(
     id: Option<RegionId>,
     object: Arc<Object>,
     options: &CreateOptions,
+    sizing: Sizing,
     subject: &Subject<'_>,
 ) -> Result<PosixRegion> {
+    let len = options.get_size() as u64;
+    let no_room = |error: &io::Error| subject.told(failure::no_room(error, options.get_size(), &object));
+    let reserve = options.get_allocation() != Allocation::Lazy;
+    // Where huge pages come by advice on a mapping, a reservation before it would take ordinary ones.
+    let reserve_mapped = reserve && sizing == Sizing::Extend && options.get_huge_pages() == HugePages::Try;
+    // Where the file system cannot reserve, the metadata says so.
+    let sized = if reserve_mapped {
+        object.check_room(0, len).and_then(|()| object.set_len(len))
+    } else if reserve {
+        let reserved = object.reserve(0, len, sizing);
+        reserved.and_then(|_| if sizing == Sizing::Extend { Ok(()) } else { object.set_len(len) })
+    } else {
+        object.set_len(len)
+    };
+    sized.map_err(|error| no_room(&error))?;
     let mapping = object.map(options.get_size(), MapAccess::ReadWrite).map_err(|error| subject.failed(&error))?;
+    if reserve_mapped {
+        memory::try_huge_pages(mapping.as_ptr(), mapping.len());
+        memory::try_prefault(mapping.as_ptr(), mapping.len());
+        let _: Reserved = object.reserve(0, len, sizing).map_err(|error| no_room(&error))?;
+    }
     let mut region = PosixRegion { mapping, object, id, remover: None };
     options.settle(&region)?;
     if options.get_removal() == Removal::OnDrop && region.id.is_some() {
@@ -163,8 +176,11 @@ pub(super) fn no_unlinked_files(error: &io::Error) -> bool {
 /// Makes an object that never has a name.
 pub(super) fn unnamed(options: &CreateOptions) -> Result<PosixRegion> {
     let subject = Subject::unnamed("create");
-    options.validate_unfixed().map_err(|error| subject.told(error))?;
-    let object = match Object::memfd(c"shared-region", options.get_mode()) {
+    let huge = options.get_huge_pages() == HugePages::Require;
+    let can = capabilities(false).with_huge_pages(cfg!(target_os = "linux"));
+    options.validate_for(can).map_err(|error| subject.told(error))?;
+    let made = if huge { Object::memfd_of_huge_pages } else { Object::memfd };
+    let object = match made(c"shared-region", options.get_mode()) {
         Ok(object) => Arc::new(object),
         Err(error) if unsupported(&error) => {
             let mut region = Posix.create_unique("unnamed-", &options.clone().removal(Removal::OnDrop))?;
@@ -174,7 +190,20 @@ pub(super) fn unnamed(options: &CreateOptions) -> Result<PosixRegion> {
         }
         Err(error) => return Err(subject.failed(&error)),
     };
-    size(&object, options, Sizing::Extend, &subject)?;
-    object.forbid_shrink().map_err(|error| subject.failed(&error))?;
-    mapped(None, object, options, &subject)
+    if huge {
+        let page = object.stat().map_err(|error| subject.failed(&error))?.block_size();
+        if options.get_size() as u64 % page != 0 {
+            let reason = format!("{} bytes are not a multiple of {page}, a huge page's: round up", options.get_size());
+            return Err(subject.error(ErrorKind::InvalidSize).reason(reason));
+        }
+    }
+    let region = settled(None, object, options, Sizing::Extend, &subject).map_err(|error| {
+        let lacking = huge && error.kind() == ErrorKind::NoSpace;
+        if lacking { error.reason(too_few_huge_pages(options.get_size())) } else { error }
+    })?;
+    let sealed = region.object.forbid_shrink();
+    // A size that is no multiple of a huge page's cannot be unmapped, and growing would let it come to that.
+    let sealed = sealed.and_then(|()| if huge { region.object.forbid_growth() } else { Ok(()) });
+    sealed.map_err(|error| subject.failed(&error))?;
+    Ok(region)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use shared_region_posix::{self as leaf, MapAccess, Mapping, Object, Reserved, Sizing, Stat};
 
 use super::failure::{self, Subject};
-use super::{NAME, Posix, create, native, unsupported};
+use super::{NAME, Posix, capabilities, create, native, not_found, unsupported};
 use crate::access::SharedRegionExt;
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
@@ -52,7 +52,7 @@ pub struct PosixRegion {
 
 pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<PosixRegion> {
     let subject = Subject::new(id, "open");
-    options.validate_unfixed().map_err(|error| subject.told(error))?;
+    options.validate_for(capabilities(false)).map_err(|error| subject.told(error))?;
     let writable = options.get_access() == Access::ReadWrite;
     options.poll(|| {
         let (object, stat) =
@@ -68,18 +68,18 @@ pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<PosixRegion> 
 /// Removes the name, if it still means this object.
 pub(super) fn remove_same(id: &RegionId, object: &Object) -> Result<()> {
     let subject = Subject::new(id, "remove");
-    let own = object.stat().map_err(|error| subject.failed(&error))?;
-    if own.links() == 0 {
-        return Err(subject.error(ErrorKind::NotFound).reason("it has been removed before"));
-    }
+    let own = object.identity().map_err(|error| subject.failed(&error))?;
     match leaf::kind(native(id)) {
-        Ok((_, named)) if (named.device(), named.inode()) == (own.device(), own.inode()) => {}
+        Ok((_, named)) if (named.device(), named.inode()) == own => {}
         Ok(_) => {
             return Err(subject
                 .error(ErrorKind::NotFound)
                 .reason("the name means another object by now, which is left alone"));
         }
         Err(error) if unsupported(&error) => {}
+        Err(error) if not_found(&error) && leaf::store().is_ok() => {
+            return Err(subject.error(ErrorKind::NotFound).reason("it has been removed before"));
+        }
         Err(error) => return Err(subject.failed(&error)),
     }
     leaf::unlink(native(id)).map_err(|error| subject.failed(&error))
@@ -135,7 +135,7 @@ impl PosixRegion {
     pub fn from_fd(fd: OwnedFd, options: &OpenOptions) -> Result<Self> {
         let subject = Subject::unnamed("adopt");
         let told = |error: Error| subject.told(error);
-        options.validate_unfixed().map_err(told)?;
+        options.validate_for(capabilities(false)).map_err(told)?;
         let object = Object::try_from(fd).map_err(|error| failure::not_adoptable(&error, &subject))?;
         let stat = object.stat().map_err(|error| subject.failed(&error))?;
         options.validate_owner(stat.uid()).map_err(told)?;

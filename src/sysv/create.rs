@@ -2,14 +2,15 @@
 
 use std::io;
 
-use shared_region_sysv::{self as leaf, AttachOptions, GetOptions, Segment};
+use shared_region_sysv::{self as leaf, AttachOptions, GetOptions, HugePages as LeafPages, Segment};
 
-use super::NAME;
 use super::failure::{attach_failed, create_failed};
 use super::region::SysvRegion;
+use super::{NAME, Sysv};
+use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{RegionId, RegionName};
-use crate::options::{Access, Allocation, CreateOptions, Removal};
+use crate::options::{Access, Allocation, CreateOptions, HugePages, Removal};
 use crate::process::Process;
 
 /// Removes a segment again, unless told that all went well.
@@ -64,7 +65,7 @@ pub(super) fn create(id: Option<&RegionId>, options: &CreateOptions) -> Result<(
             None => error.subject("without a key"),
         }
     };
-    options.validate().map_err(told)?;
+    options.validate_for(Sysv.capabilities()).map_err(told)?;
     let key = match id {
         Some(RegionId::Named { name, .. }) => name.key(),
         Some(RegionId::Key(key)) if *key != leaf::IPC_PRIVATE => *key,
@@ -76,13 +77,7 @@ pub(super) fn create(id: Option<&RegionId>, options: &CreateOptions) -> Result<(
         None => leaf::IPC_PRIVATE,
     };
     let size = options.get_size();
-    let segment = GetOptions::new()
-        .create(true)
-        .exclusive(true)
-        .mode(options.get_mode())
-        .no_reserve(cfg!(target_os = "linux") && options.get_allocation() == Allocation::Lazy)
-        .get(key, size)
-        .map_err(|error| told(create_failed(&error, key, size)))?;
+    let segment = get(key, options).map_err(|error| told(create_failed(&error, key, options)))?;
     let mut undo = Undo(Some(segment));
     let gone = |error: Error| error.reason("somebody removed it before it was attached: try again");
     let attach = attach_options(Access::ReadWrite, options.get_fixed_address());
@@ -101,6 +96,22 @@ pub(super) fn create(id: Option<&RegionId>, options: &CreateOptions) -> Result<(
     options.settle(&region)?;
     region.remover = (options.get_removal() == Removal::OnDrop).then(Process::current);
     Ok((region, undo))
+}
+
+/// Makes the segment, of such pages as are asked for.
+fn get(key: i32, options: &CreateOptions) -> io::Result<Segment> {
+    let ordinary = GetOptions::new().create(true).exclusive(true).mode(options.get_mode());
+    // Huge pages are reserved whatever the allocation: that takes nothing but a count, and a touch is no SIGBUS then.
+    let huge = || ordinary.clone().huge_pages(LeafPages::Default).get(key, options.get_size());
+    let lazy = cfg!(target_os = "linux") && options.get_allocation() == Allocation::Lazy;
+    let small = || ordinary.clone().no_reserve(lazy).get(key, options.get_size());
+    match options.get_huge_pages() {
+        HugePages::No => small(),
+        HugePages::Try => {
+            huge().or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Err(error) } else { small() })
+        }
+        HugePages::Require => huge(),
+    }
 }
 
 /// Attaches as asked, never in place of another mapping.

@@ -6,6 +6,8 @@ use nix::errno::Errno;
 use shared_region_sysv::{self as leaf, AttachOptions, Segment};
 
 use crate::error::{Error, ErrorKind};
+use crate::limits::too_few_huge_pages;
+use crate::options::{CreateOptions, HugePages};
 
 fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw)
@@ -33,15 +35,26 @@ fn forbidden() -> Error {
     Error::new(ErrorKind::BackendUnavailable).reason("a sandbox forbids the system calls").errno(Errno::EPERM as i32)
 }
 
+fn no_huge_pages() -> Error {
+    Error::new(ErrorKind::Unsupported).reason("this kernel has no huge pages: use ordinary ones")
+}
+
 /// Translates the failure of `shmget` with `IPC_CREAT`.
-pub(super) fn create_failed(error: &io::Error, key: i32, size: usize) -> Error {
+pub(super) fn create_failed(error: &io::Error, key: i32, options: &CreateOptions) -> Error {
     let Some(errno) = errno(error) else { return Error::from_io(error) };
     // Some systems look at the size or the mode first, and the name can have been taken meanwhile.
     if errno != Errno::EEXIST && key != leaf::IPC_PRIVATE && Segment::open(key).is_ok() {
         return Error::new(ErrorKind::AlreadyExists).errno(Errno::EEXIST as i32);
     }
-    let limits = leaf::limits();
+    let (limits, size) = (leaf::limits(), options.get_size());
+    let huge = options.get_huge_pages() == HugePages::Require;
     let translated = match (errno, &limits) {
+        (Errno::ENOMEM, _) if huge => Error::new(ErrorKind::NoSpace).reason(too_few_huge_pages(size)),
+        (Errno::EPERM, _) if huge => Error::new(ErrorKind::PermissionDenied).reason(
+            "huge pages are for the group in vm.hugetlb_shm_group and for CAP_IPC_LOCK: join it, or use ordinary pages",
+        ),
+        (Errno::EINVAL, Ok(limits)) if huge && size as u64 <= limits.segment_max_bytes() => no_huge_pages(),
+        (Errno::ENOSYS, _) if huge => no_huge_pages(),
         (Errno::EINVAL, Ok(limits)) => {
             let value = limits.segment_max_bytes();
             Error::new(ErrorKind::LimitExceeded { limit: "kernel.shmmax", value }).reason(format!(

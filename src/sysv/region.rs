@@ -47,7 +47,7 @@ pub struct SysvRegion {
 
 pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<SysvRegion> {
     let told = |error: Error| error.operation("open").region(id);
-    options.validate().map_err(told)?;
+    options.validate_for(Sysv.capabilities()).map_err(told)?;
     let address = options.get_fixed_address();
     let attach = attach_options(options.get_access(), address);
     options.poll(|| {

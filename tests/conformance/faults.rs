@@ -8,8 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use nix::errno::Errno;
 use nix::libc;
 use shared_region::{
-    Access, Backend, Capabilities, CreateOptions, Error, ErrorKind, ListEntry, Metadata, OpenOptions, RegionId,
-    RegionName, Result, SharedRegion, SharedRegionExt,
+    Access, Backend, Capabilities, CreateOptions, Error, ErrorKind, HugePages, ListEntry, Metadata, OpenOptions,
+    RegionId, RegionName, Result, SharedRegion, SharedRegionExt,
 };
 
 use crate::child::{hear, is_root, role, say};
@@ -36,6 +36,7 @@ const ERRNOS: [Errno; 9] = [
 pub fn a_failing_call_of_create_new_leaves_nothing<S: Sut>() {
     each_call_fails::<S>("create_new", None);
     each_call_fails::<S>("create_new", Some(no_empty_path));
+    each_call_fails::<S>("create_new trying", None);
 }
 
 pub fn a_failing_call_of_create_with_leaves_nothing_and_init_runs_once_at_most<S: Sut>() {
@@ -241,7 +242,11 @@ enum Done<R> {
 
 fn round<S: Sut>(operation: &str, private: bool) -> bool {
     let backend = S::backend();
-    let (name, options) = (Fresh::<S>::new(), CreateOptions::new(SIZE).mode(MODE));
+    let (operation, pages) = match operation.strip_suffix(" trying") {
+        Some(operation) => (operation, HugePages::Try),
+        None => (operation, HugePages::No),
+    };
+    let (name, options) = (Fresh::<S>::new(), CreateOptions::new(SIZE).mode(MODE).huge_pages(pages));
     let creates = ["create_new", "create_with", "open_or_create"].contains(&operation);
     let exists = !creates && operation != "exists not";
     let neighbour = Fresh::<S>::new();

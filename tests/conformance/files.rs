@@ -133,7 +133,7 @@ impl Backend for Files {
     ) -> Result<FilesRegion, E> {
         let id = RegionId::named(NAME, *name);
         let told = |error: Error| error.context("create", NAME, Some(&id));
-        options.validate_unfixed().and_then(|()| vacant(name)).map_err(told)?;
+        options.validate_for(Files.capabilities()).and_then(|()| vacant(name)).map_err(told)?;
         let made = create(Some(id.clone()), options).or_else(|error| vacant(name).and(Err(error)));
         let mut region = made.map_err(told)?;
         init(&region)?;
@@ -145,14 +145,14 @@ impl Backend for Files {
     }
 
     fn create_unnamed(&self, options: &CreateOptions) -> Result<FilesRegion> {
-        let made = options.validate_unfixed().and_then(|()| create(None, options));
+        let made = options.validate_for(Files.capabilities()).and_then(|()| create(None, options));
         made.map_err(|error| error.context("create", NAME, None))
     }
 
     fn open_id(&self, id: &RegionId, options: &OpenOptions) -> Result<FilesRegion> {
         let told = |error: Error| error.context("open", NAME, Some(id));
         let name = id.name_in(NAME).map_err(told)?;
-        options.validate_unfixed().map_err(told)?;
+        options.validate_for(Files.capabilities()).map_err(told)?;
         let mut how = fs::OpenOptions::new();
         how.read(true).write(options.get_access() == Access::ReadWrite);
         how.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits());

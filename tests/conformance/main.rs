@@ -28,6 +28,7 @@ mod faults;
 mod grow;
 mod growers;
 mod hostile;
+mod huge;
 mod leaks;
 mod lifetime;
 mod names;
@@ -136,6 +137,15 @@ suite! {
             a_failing_call_of_list_is_an_error_and_never_a_shorter_list,
             a_failing_call_of_probe_leaves_nothing,
             a_failing_call_of_capabilities_promises_nothing_more,
+        }
+        huge {
+            huge_pages_that_are_required_are_had_or_refused,
+            more_huge_pages_than_there_are_is_no_space,
+            another_user_needs_leave_for_explicit_huge_pages,
+            an_unnamed_region_of_huge_pages_is_had_or_refused,
+            trying_for_huge_pages_is_never_the_reason_for_an_error,
+            a_store_that_gives_huge_pages_on_advice_gives_them_to_who_tries,
+            who_tries_for_huge_pages_hears_of_a_full_store_all_the_same,
         }
         leaks {
             no_error_leaks_anything,
@@ -376,6 +386,11 @@ suite! {
         }
         faults {
             suffers,
+        }
+        huge {
+            asks_for_huge_pages,
+            tries_for_huge_pages,
+            tries_in_a_small_store,
         }
         leaks {
             counts_after_errors,

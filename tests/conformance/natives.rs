@@ -175,6 +175,10 @@ mod posix {
             Some(private_tmpfs("/dev/shm", "mode=700"))
         }
 
+        fn advised_store() -> Option<Confinement> {
+            Some(private_tmpfs("/dev/shm", "huge=advise"))
+        }
+
         fn unreserving_store() -> Option<Confinement> {
             Some(private_mount("ramfs", "/dev/shm", MsFlags::empty(), "mode=1777"))
         }

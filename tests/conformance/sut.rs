@@ -79,6 +79,11 @@ pub trait Sut: Debug + 'static {
         None
     }
 
+    /// A private store that gives transparent huge pages to whoever advises them.
+    fn advised_store() -> Option<Confinement> {
+        None
+    }
+
     /// A private store that cannot reserve memory.
     fn unreserving_store() -> Option<Confinement> {
         None
@@ -302,6 +307,10 @@ impl<S: Known> Sut for AnySut<S> {
 
     fn closed_store() -> Option<Confinement> {
         S::closed_store()
+    }
+
+    fn advised_store() -> Option<Confinement> {
+        S::advised_store()
     }
 
     fn unreserving_store() -> Option<Confinement> {

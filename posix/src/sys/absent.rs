@@ -27,7 +27,7 @@ pub(crate) fn names_only(_flags: OFlag) -> bool {
     false
 }
 
-pub(crate) fn create_unlinked() -> io::Result<File> {
+pub(crate) fn create_unlinked(_mode: u32) -> io::Result<File> {
     unsupported()
 }
 
@@ -39,12 +39,20 @@ pub(crate) fn can_link(_file: &File) -> bool {
     false
 }
 
-pub(crate) fn memfd(_debug_name: &CStr) -> io::Result<File> {
+pub(crate) fn memfd(_debug_name: &CStr, _huge_pages: bool) -> io::Result<File> {
     unsupported()
 }
 
 pub(crate) fn forbid_shrink(_file: &File) -> io::Result<()> {
     unsupported()
+}
+
+pub(crate) fn forbid_growth(_file: &File) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn check_room(_file: &File, _offset: u64, _end: u64) -> io::Result<()> {
+    Ok(())
 }
 
 pub(crate) fn reserve(file: &File, _offset: u64, end: u64, size: Sizing) -> io::Result<Reserved> {

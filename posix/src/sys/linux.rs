@@ -28,10 +28,10 @@ mod raw;
 mod space;
 
 pub(crate) use holders::holders;
-pub(crate) use space::{Lock, clear_tail, lock_for_growth, reserve};
+pub(crate) use space::{Lock, check_room, clear_tail, lock_for_growth, reserve};
 
 /// Where glibc and musl keep the objects.
-const DIRECTORY: &str = "/dev/shm";
+const DIRECTORY: &CStr = c"/dev/shm";
 
 /// The longest file name, `NAME_MAX`.
 const LONGEST_NAME: usize = 255;
@@ -58,25 +58,25 @@ pub(crate) fn names_only(flags: OFlag) -> bool {
     flags.contains(OFlag::O_PATH)
 }
 
-pub(crate) fn create_unlinked() -> io::Result<File> {
+pub(crate) fn create_unlinked(mode: u32) -> io::Result<File> {
     let mut options = File::options();
-    options.read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE);
-    retry(|| options.open(DIRECTORY))
+    options.read(true).write(true).mode(mode).custom_flags(libc::O_TMPFILE);
+    retry(|| options.open(directory()))
 }
 
 pub(crate) fn link(file: &File, name: &CStr) -> io::Result<()> {
-    link_to(file, &path(name)?)
+    link_to(file, StorePath::new(name)?.as_c_str())
 }
 
 pub(crate) fn can_link(file: &File) -> bool {
     let ours = retry(|| file.metadata()).map(|metadata| metadata.dev()).ok();
-    let store = retry(|| fs::metadata(DIRECTORY)).map(|metadata| metadata.dev()).ok();
+    let store = retry(|| fs::metadata(directory())).map(|metadata| metadata.dev()).ok();
     // The source is looked up before the target, which is known to exist.
-    ours.is_some() && ours == store && says(&link_to(file, Path::new(DIRECTORY)), Errno::EEXIST)
+    ours.is_some() && ours == store && says(&link_to(file, DIRECTORY), Errno::EEXIST)
 }
 
-fn link_to(file: &File, target: &Path) -> io::Result<()> {
-    let granted = retry(|| Ok(linkat(file, "", AT_FDCWD, target, AtFlags::AT_EMPTY_PATH)?));
+fn link_to(file: &File, target: &CStr) -> io::Result<()> {
+    let granted = retry(|| Ok(linkat(file, c"", AT_FDCWD, target, AtFlags::AT_EMPTY_PATH)?));
     if !says(&granted, Errno::ENOENT) {
         return granted;
     }
@@ -91,13 +91,21 @@ fn path_of(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/thread-self/fd/{}", file.as_raw_fd()))
 }
 
-pub(crate) fn memfd(debug_name: &CStr) -> io::Result<File> {
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+pub(crate) fn memfd(debug_name: &CStr, huge_pages: bool) -> io::Result<File> {
+    let pages = if huge_pages { MFdFlags::MFD_HUGETLB } else { MFdFlags::empty() };
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING | pages;
     retry(|| Ok(memfd_create(debug_name, flags)?.into()))
 }
 
 pub(crate) fn forbid_shrink(file: &File) -> io::Result<()> {
-    let seal = SealFlag::F_SEAL_SHRINK;
+    seal(file, SealFlag::F_SEAL_SHRINK)
+}
+
+pub(crate) fn forbid_growth(file: &File) -> io::Result<()> {
+    seal(file, SealFlag::F_SEAL_GROW)
+}
+
+fn seal(file: &File, seal: SealFlag) -> io::Result<()> {
     retry(|| Ok(fcntl(file, FcntlArg::F_ADD_SEALS(seal)).map(drop)?))
 }
 
@@ -116,8 +124,8 @@ pub(crate) fn prefault(raw: &MmapRaw, access: MapAccess) -> io::Result<()> {
 }
 
 pub(crate) fn kind(name: &CStr) -> io::Result<(EntryKind, Stat)> {
-    let path = path(name)?;
-    let metadata = retry(|| fs::symlink_metadata(&path))?;
+    let path = StorePath::new(name)?;
+    let metadata = retry(|| fs::symlink_metadata(path.as_path()))?;
     let file_type = metadata.file_type();
     let kind = if file_type.is_file() {
         EntryKind::SharedMemory
@@ -154,7 +162,7 @@ pub(crate) fn list() -> io::Result<Vec<(OsString, Stat)>> {
 
 fn list_once() -> io::Result<Vec<(OsString, Stat)>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(DIRECTORY)? {
+    for entry in fs::read_dir(directory())? {
         let entry = entry?;
         let name = entry.file_name();
         if name.as_bytes().starts_with(b"sem.") {
@@ -174,8 +182,37 @@ fn wide(count: impl Into<u64>) -> u64 {
     count.into()
 }
 
-fn path(name: &CStr) -> io::Result<PathBuf> {
-    Ok(Path::new(DIRECTORY).join(file_name(name)?))
+fn directory() -> &'static Path {
+    Path::new(OsStr::from_bytes(DIRECTORY.to_bytes()))
+}
+
+/// The path of an object, on the stack: it is made for every creation and removal.
+struct StorePath {
+    bytes: [u8; Self::START + LONGEST_NAME + 1],
+    len: usize,
+}
+
+impl StorePath {
+    /// Where the name begins, after the directory and a slash.
+    const START: usize = DIRECTORY.count_bytes() + 1;
+
+    fn new(name: &CStr) -> io::Result<Self> {
+        let name = file_name(name)?.as_bytes();
+        let mut bytes = [0; Self::START + LONGEST_NAME + 1];
+        bytes[..Self::START - 1].copy_from_slice(DIRECTORY.to_bytes());
+        bytes[Self::START - 1] = b'/';
+        bytes[Self::START..][..name.len()].copy_from_slice(name);
+        Ok(Self { bytes, len: Self::START + name.len() })
+    }
+
+    fn as_c_str(&self) -> &CStr {
+        // The last byte is never written, so there is always a terminator.
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
+    }
+
+    fn as_path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.bytes[..self.len]))
+    }
 }
 
 /// The name as it stands in the directory, and never anything outside of it.

@@ -79,6 +79,23 @@ fn a_stat_tells_size_storage_owner_and_times() {
 }
 
 #[test]
+fn the_identity_is_what_a_stat_says_wherever_the_object_comes_from() {
+    let name = Name::new();
+    let named = name.create(1);
+    let opened = OpenOptions::new().open(&name).unwrap().0;
+    assert_eq!(named.identity().unwrap(), opened.identity().unwrap());
+    let memfd = Object::memfd(c"test", 0o600).unwrap();
+    let adopted = Object::try_from(memfd.as_fd().try_clone_to_owned().unwrap()).unwrap();
+    let clone = adopted.try_clone().unwrap();
+    for object in [named, opened, memfd, adopted, clone, Object::create_unlinked(0o600).unwrap()] {
+        let stat = object.stat().unwrap();
+        for _ in 0..2 {
+            assert_eq!(object.identity().unwrap(), (stat.device(), stat.inode()));
+        }
+    }
+}
+
+#[test]
 fn owner_and_group_change_alone_and_together() {
     run_as_root("objects::child_changes_owners");
 }
@@ -183,4 +200,31 @@ fn a_sealed_memfd_cannot_shrink_and_a_named_object_cannot_be_sealed() {
     object.set_len(9000).unwrap();
     let name = Name::new();
     assert_eq!(code(name.create(1).forbid_shrink()), libc::EPERM);
+}
+
+#[test]
+fn an_object_of_huge_pages_has_sizes_and_mappings_of_whole_ones() {
+    let object = Object::memfd_of_huge_pages(c"test", 0o640).unwrap();
+    let page = object.stat().unwrap().block_size();
+    assert!(page > Object::memfd(c"test", 0o600).unwrap().stat().unwrap().block_size());
+    assert_eq!(object.stat().unwrap().mode(), 0o640);
+    assert_eq!(code(object.set_len(5000)), libc::EINVAL);
+    object.set_len(2 * page).unwrap();
+    object.forbid_shrink().unwrap();
+    object.forbid_growth().unwrap();
+    assert_eq!(code(object.set_len(3 * page)), libc::EPERM);
+    let pages = |map: &Mapping| {
+        let all = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let head = format!("{:x}-", map.as_ptr().addr());
+        let own = all.lines().skip_while(|line| !line.starts_with(&head));
+        own.skip(1).find(|line| line.starts_with("KernelPageSize:")).unwrap().to_owned()
+    };
+    match object.map(2 * page as usize, MapAccess::ReadWrite) {
+        Ok(map) => assert!(pages(&map).contains(&format!(" {} kB", page / 1024))),
+        // Nobody has filled the pool.
+        Err(error) => {
+            assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
+            eprintln!("skipped: there are too few huge pages (vm.nr_hugepages) to map any");
+        }
+    }
 }

@@ -58,6 +58,8 @@ fn a_read_only_object_cannot_be_sized() {
 fn a_memfd_larger_than_the_machine_is_refused_at_once() {
     let object = Object::memfd(c"test", 0o600).unwrap();
     assert_eq!(code(object.reserve(0, 1 << 50, Sizing::Extend)), libc::ENOMEM);
+    assert_eq!(code(object.check_room(0, 1 << 50)), libc::ENOMEM);
+    assert_eq!(code(object.check_room(1, u64::MAX)), libc::EFBIG);
     assert_eq!((object.stat().unwrap().len(), object.stat().unwrap().allocated()), (0, 0));
 }
 
@@ -79,6 +81,7 @@ fn child_full_store() {
     // One page less free than asked; then far too much; and, in one step, by the kernel's own word.
     let free = before.1.free();
     for (offset, len) in [(5000, free + 4096), (5000, MIB << 20), (8192, free + 1)] {
+        assert_eq!(code(object.check_room(offset, len)), libc::ENOSPC);
         assert_eq!(code(object.reserve(offset, len, Sizing::Keep)), libc::ENOSPC);
         assert_eq!((object.stat().unwrap().len(), store().unwrap()), (5000, before.1));
     }

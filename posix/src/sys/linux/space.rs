@@ -72,6 +72,10 @@ fn in_steps(mut at: u64, end: u64, mut allocate: impl FnMut(u64, u64) -> Result<
     Ok(())
 }
 
+pub(crate) fn check_room(file: &File, offset: u64, end: u64) -> io::Result<()> {
+    shortage(file, offset, end)?.map_or(Ok(()), |errno| Err(errno.into()))
+}
+
 /// Why a large reservation cannot succeed, which else is found out by taking all there is.
 fn shortage(file: &File, offset: u64, end: u64) -> io::Result<Option<Errno>> {
     let len = end - offset;
@@ -200,7 +204,7 @@ mod tests {
 
     #[test]
     fn release_gives_back_what_lies_past_the_page_of_the_end_and_nothing_else() {
-        let (file, page) = (super::super::memfd(c"test").unwrap(), page_size() as u64);
+        let (file, page) = (super::super::memfd(c"test", false).unwrap(), page_size() as u64);
         file.set_len(page + 1).unwrap();
         let keep = FallocateFlags::FALLOC_FL_KEEP_SIZE;
         let storage = || file.metadata().unwrap().blocks() * 512;

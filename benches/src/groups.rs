@@ -1,0 +1,9 @@
+//! What is compared, a file for each group.
+
+use crate::model::Group;
+
+mod attach;
+mod lifecycle;
+
+/// In the order of the report.
+pub(crate) const GROUPS: &[Group] = &[lifecycle::GROUP, attach::GROUP];
