@@ -3,7 +3,8 @@
 use crate::model::Group;
 
 mod attach;
+mod ipc;
 mod lifecycle;
 
 /// In the order of the report.
-pub(crate) const GROUPS: &[Group] = &[lifecycle::GROUP, attach::GROUP];
+pub(crate) const GROUPS: &[Group] = &[lifecycle::GROUP, attach::GROUP, ipc::GROUP];

@@ -6,7 +6,7 @@ mod pair;
 mod peers;
 mod pipe;
 mod queue;
-pub(crate) mod ring;
+mod ring;
 mod shared;
 mod socket;
 mod umpire;
@@ -18,55 +18,81 @@ use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
+use clap::Args;
 use shared_region::{Posix, Sysv};
 
+use crate::model::Role;
 use channel::Channel;
 pub(crate) use pair::Pair;
-pub(crate) use umpire::{Cores, Traffic};
+use peers::{Iceoryx, IpcChannel};
+use pipe::{Fifo, Pipe};
+use queue::{PosixQueue, SysvQueue};
+use shared::{Ring, Sleeping, Spinning, Words};
+use socket::{PacketSocket, StreamSocket};
+pub(crate) use umpire::{Cores, Score, Traffic};
 pub(crate) use worker::{Kind, Order};
 
-/// What is compared.
-pub(crate) struct Subject {
+/// A way for messages to get from one process to another.
+pub(crate) struct Carrier {
     pub(crate) name: &'static str,
-    /// Whether it keeps a core busy while it waits.
+    pub(crate) role: Role,
+    /// What arrives, and how one waits for it.
+    pub(crate) guarantee: &'static str,
+    /// Whether whoever waits keeps a core busy.
     pub(crate) spins: bool,
     serve: fn(Traffic, usize, Cores) -> Result<()>,
 }
 
-impl Subject {
-    const fn sleeps<C: Channel>(name: &'static str) -> Self {
-        Self { name, spins: false, serve: umpire::serve::<C> }
+impl Carrier {
+    const fn of<C: Channel>(role: Role, name: &'static str, guarantee: &'static str) -> Self {
+        Self { name, role, guarantee, spins: false, serve: umpire::serve::<C> }
     }
 
-    const fn spins<C: Channel>(name: &'static str) -> Self {
-        Self { name, spins: true, serve: umpire::serve::<C> }
+    const fn that_spins(mut self) -> Self {
+        self.spins = true;
+        self
     }
 }
 
-pub(crate) const SUBJECTS: &[Subject] = &[
-    Subject::spins::<shared::Words>("two words by hand, spinning"),
-    Subject::spins::<shared::Ring<Posix, shared::Spinning>>("POSIX ring, spinning"),
-    Subject::spins::<shared::Ring<Sysv, shared::Spinning>>("System V ring, spinning"),
-    Subject::sleeps::<shared::Ring<Posix, shared::Sleeping>>("POSIX ring, futex"),
-    Subject::sleeps::<shared::Ring<Sysv, shared::Sleeping>>("System V ring, futex"),
-    Subject::spins::<peers::Iceoryx>("iceoryx2, polling"),
-    Subject::sleeps::<pipe::Pipe>("pipe"),
-    Subject::sleeps::<pipe::Fifo>("FIFO"),
-    Subject::sleeps::<socket::StreamSocket>("Unix stream socket"),
-    Subject::sleeps::<socket::PacketSocket>("Unix seqpacket socket"),
-    Subject::sleeps::<queue::PosixQueue>("POSIX message queue"),
-    Subject::sleeps::<queue::SysvQueue>("System V message queue"),
-    Subject::sleeps::<peers::IpcChannel>("ipc-channel"),
+const BYTES: &str = "bytes without boundaries; sleeps";
+const MESSAGES: &str = "whole messages; sleeps";
+const SPINNING: &str = "whole messages; spins";
+
+pub(crate) static CARRIERS: &[Carrier] = &[
+    Carrier::of::<Words>(Role::System, "two words by hand", "one word at a time; spins").that_spins(),
+    Carrier::of::<Ring<Posix, Spinning>>(Role::Ours, "POSIX ring, spinning", SPINNING).that_spins(),
+    Carrier::of::<Ring<Sysv, Spinning>>(Role::Ours, "System V ring, spinning", SPINNING).that_spins(),
+    Carrier::of::<Ring<Posix, Sleeping>>(Role::Ours, "POSIX ring, futex", MESSAGES),
+    Carrier::of::<Ring<Sysv, Sleeping>>(Role::Ours, "System V ring, futex", MESSAGES),
+    Carrier::of::<Iceoryx>(Role::Peer, "iceoryx2 publish-subscribe", SPINNING).that_spins(),
+    Carrier::of::<IpcChannel>(Role::Peer, "ipc-channel", MESSAGES),
+    Carrier::of::<Pipe>(Role::System, "pipe", BYTES),
+    Carrier::of::<Fifo>(Role::System, "FIFO", BYTES),
+    Carrier::of::<StreamSocket>(Role::System, "Unix stream socket", BYTES),
+    Carrier::of::<PacketSocket>(Role::System, "Unix seqpacket socket", MESSAGES),
+    Carrier::of::<PosixQueue>(Role::System, "POSIX message queue", MESSAGES),
+    Carrier::of::<SysvQueue>(Role::System, "System V message queue", MESSAGES),
 ];
 
-/// Is the umpire: what the hidden subcommand does.
-pub(crate) fn umpire(subject: &str, traffic: Traffic, size: usize, cores: Cores) -> Result<()> {
-    let subject = SUBJECTS.iter().find(|known| known.name == subject).context("no such subject")?;
-    let outcome = (subject.serve)(traffic, size, cores);
-    if outcome.is_err() {
-        umpire::say(&worker::told(outcome))?;
+/// What the report asks of the umpire that it starts.
+#[derive(Args)]
+pub(crate) struct Umpire {
+    carrier: String,
+    traffic: Traffic,
+    size: usize,
+    sender: usize,
+    receiver: usize,
+}
+
+impl Umpire {
+    pub(crate) fn serve(&self) -> Result<()> {
+        let carrier = CARRIERS.iter().find(|known| known.name == self.carrier).context("no such carrier")?;
+        let outcome = (carrier.serve)(self.traffic, self.size, [self.sender, self.receiver]);
+        if outcome.is_err() {
+            umpire::say(&worker::told(outcome))?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Returns a path of this process's own, for what has to have one; another one each time.

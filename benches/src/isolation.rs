@@ -77,9 +77,15 @@ impl Processors {
         self.0.len()
     }
 
-    /// Keeps the calling thread on the `index`-th of them, counted from the last, as the first serves most interrupts.
+    /// Returns the `index`-th of them, counted from the last, as the first serves most interrupts; the same one again
+    /// where there are too few.
+    pub(crate) fn nth(&self, index: usize) -> usize {
+        self.0[self.0.len() - 1 - index % self.0.len()]
+    }
+
+    /// Keeps the calling thread on the [`nth`](Self::nth) of them.
     pub(crate) fn pin(&self, index: usize) -> Result<()> {
-        let cpu = self.0[self.0.len() - 1 - index % self.0.len()];
+        let cpu = self.nth(index);
         let mut set = CpuSet::new();
         set.set(cpu)?;
         sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("pin to processor {cpu}"))

@@ -152,4 +152,12 @@ static LIMITS: &[Limit] = &[
     limit("lifecycle", "System V", "Sysv, Reserve", "Sysv, Lazy", Bound::AtMost(1.10)),
     // The only peer whose memory is reserved too; it is less than what Prefault promises.
     limit("lifecycle", "POSIX", "Posix, Prefault", "iceoryx2-bb-posix", Bound::NotMore),
+    // A ring is as quick as two bare words, but for the length, the bounds, and the copies of any length.
+    limit("ipc", "round trip", "POSIX ring, spinning", "two words by hand", Bound::AtMost(1.20)),
+    limit("ipc", "round trip", "System V ring, spinning", "two words by hand", Bound::AtMost(1.20)),
+    // The system calls that it saves: all of the cost at 64 bytes, less than the copies' later.
+    limit("ipc", "one way", "POSIX ring, spinning", "pipe", Bound::AtMost(0.10)).sizes(64, 64),
+    limit("ipc", "one way", "System V ring, spinning", "pipe", Bound::AtMost(0.10)).sizes(64, 64),
+    limit("ipc", "one way", "POSIX ring, spinning", "pipe", Bound::AtMost(0.33)).sizes(4 * KIB, 4 * KIB),
+    limit("ipc", "one way", "System V ring, spinning", "pipe", Bound::AtMost(0.33)).sizes(4 * KIB, 4 * KIB),
 ];

@@ -12,6 +12,7 @@ use signal_hook::consts::TERM_SIGNALS;
 use signal_hook::flag;
 
 mod groups;
+mod ipc;
 mod isolation;
 mod limits;
 mod machine;
@@ -38,6 +39,8 @@ struct Cli {
 enum Command {
     /// Measures, and writes BENCHMARKS.md, benchmarks.json and the plots.
     Report(Options),
+    #[command(hide = true)]
+    Umpire(ipc::Umpire),
 }
 
 #[derive(Args)]
@@ -57,7 +60,10 @@ struct Options {
 }
 
 fn main() -> Result<ExitCode> {
-    let Command::Report(options) = Cli::parse().command;
+    let options = match Cli::parse().command {
+        Command::Report(options) => options,
+        Command::Umpire(umpire) => return umpire.serve().map(|()| ExitCode::SUCCESS),
+    };
     // Before anything that starts a thread.
     let isolation = isolation::enter()?;
     let stop = Arc::new(AtomicBool::new(false));

@@ -1,12 +1,12 @@
 //! The report's end of an [umpire](super::umpire) and the two processes below it.
 
-use std::env;
 use std::io::{BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 
+use super::Carrier;
 use super::umpire::{Cores, Score, Traffic};
 use super::worker::{Answer, Order, hear, said};
 
@@ -17,11 +17,11 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// Starts them. What the subject cannot do here is an [`Answer`], not an error.
-    pub(crate) fn start(subject: &str, traffic: Traffic, size: usize, cores: Cores) -> Result<Answer<Self>> {
+    /// Starts them. What the carrier cannot do here is an [`Answer`], not an error.
+    pub(crate) fn start(carrier: &Carrier, traffic: Traffic, size: usize, cores: Cores) -> Result<Answer<Self>> {
         let traffic = traffic.to_possible_value().context("a name for the traffic")?;
-        let mut umpire = Command::new(env::current_exe()?)
-            .args(["umpire", subject, traffic.get_name(), &size.to_string()])
+        let mut umpire = Command::new("/proc/self/exe")
+            .args(["umpire", carrier.name, traffic.get_name(), &size.to_string()])
             .args(cores.map(|core| core.to_string()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

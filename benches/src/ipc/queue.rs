@@ -6,6 +6,7 @@ use std::io;
 use std::ptr;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use nix::libc;
 use nix::mqueue::{MQ_OFlag, MqAttr, MqdT, mq_open, mq_receive, mq_send, mq_unlink};
 use nix::sys::stat::Mode;
 

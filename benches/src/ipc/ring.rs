@@ -1,11 +1,11 @@
 //! A queue of messages in a shared region, from one sender to one receiver, usually in another process.
 //!
 //! The region holds [`Control`], then slots of equal size that are used in turn. A slot is a header of 8 bytes and room
-//! for one message. The header tells the message's number and length, and is stored last: it is the flag that the
-//! receiver waits for, in the same cache line as the message's first bytes, so that a short message costs one transfer
-//! of a line between the cores. The receiver counts the messages that it has taken in a line of its own, a quarter of the
-//! ring at a time, and the sender looks there only when all slots seem to be full: so that line hardly ever moves. Each
-//! byte of a message is copied into the region once and out of it once.
+//! for one message, without gaps. The header tells the message's number and length, and is stored last: it is the flag
+//! that the receiver waits for, in the same cache line as the message's first bytes, so that a short message costs one
+//! transfer of a line between the cores. The receiver counts the messages that it has taken in a line of its own, a quarter
+//! of the ring at a time, and the sender looks there only when all slots seem to be full: so that line hardly ever moves.
+//! Each byte of a message is copied into the region once and out of it once.
 //!
 //! # Order
 //!
@@ -67,7 +67,6 @@ struct Control {
 unsafe impl SharedLayout for Control {}
 
 const HEADER: usize = size_of::<AtomicU64>();
-const LINE: usize = 64;
 
 impl Shape {
     /// Returns the size in bytes of the region that such a ring needs.
@@ -76,7 +75,7 @@ impl Shape {
     }
 
     fn stride(&self) -> usize {
-        (HEADER + self.message).next_multiple_of(LINE)
+        (HEADER + self.message).next_multiple_of(HEADER)
     }
 }
 

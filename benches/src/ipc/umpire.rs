@@ -1,7 +1,7 @@
 //! A process of its own that starts the two that talk, passes orders on to them, and clears up after them.
 //!
-//! The report starts one for each subject and case (see [`super::pair`]). It has no threads, so it may fork; it is not
-//! pinned, and sleeps while the two work.
+//! The report starts one for each carrier and comparison (see [`super::pair`]). It has no threads, so it may fork, and it
+//! sleeps while the two work.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::channel::Channel;
-use super::meter::{Tally, system_calls};
+use super::meter::{Meter, Tally, system_calls};
 use super::worker::{Account, Answer, Answers, Asks, Line, Order, Receives, Sends, hear, said, told, work};
 
 /// How long the two may take for one order.
@@ -52,7 +52,7 @@ pub(crate) fn serve<C: Channel>(traffic: Traffic, size: usize, cores: Cores) -> 
     // SAFETY: sigaction(2): to ignore a signal runs no code. An interrupt at the terminal reaches every process; this one
     // ends with its input, and clears up before.
     unsafe { signal(Signal::SIGINT, SigHandler::SigIgn) }?;
-    let tracepoint = system_calls().ok();
+    let tracepoint = system_calls().ok().filter(|&id| Meter::new(Some(id)).is_ok());
     let there = C::new(size)?;
     let back = (traffic == Traffic::RoundTrip).then(|| C::new(size)).transpose()?;
 
