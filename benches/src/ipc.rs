@@ -14,7 +14,7 @@ mod worker;
 
 use std::env;
 use std::path::PathBuf;
-use std::process;
+use std::process::{self, ExitCode};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
@@ -85,13 +85,16 @@ pub(crate) struct Umpire {
 }
 
 impl Umpire {
-    pub(crate) fn serve(&self) -> Result<()> {
-        let carrier = CARRIERS.iter().find(|known| known.name == self.carrier).context("no such carrier")?;
-        let outcome = (carrier.serve)(self.traffic, self.size, [self.sender, self.receiver]);
-        if outcome.is_err() {
-            umpire::say(&worker::told(outcome))?;
+    /// Serves the report. What goes wrong is told as an answer.
+    pub(crate) fn serve(&self) -> ExitCode {
+        let carrier = CARRIERS.iter().find(|known| known.name == self.carrier).context("no such carrier");
+        let cores = [self.sender, self.receiver];
+        let outcome = carrier.and_then(|carrier| (carrier.serve)(self.traffic, self.size, cores));
+        if outcome.is_ok() {
+            return ExitCode::SUCCESS;
         }
-        Ok(())
+        let _ = umpire::say(&worker::told(outcome));
+        ExitCode::FAILURE
     }
 }
 

@@ -82,12 +82,11 @@ impl Processors {
     pub(crate) fn nth(&self, index: usize) -> usize {
         self.0[self.0.len() - 1 - index % self.0.len()]
     }
+}
 
-    /// Keeps the calling thread on the [`nth`](Self::nth) of them.
-    pub(crate) fn pin(&self, index: usize) -> Result<()> {
-        let cpu = self.nth(index);
-        let mut set = CpuSet::new();
-        set.set(cpu)?;
-        sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("pin to processor {cpu}"))
-    }
+/// Keeps the calling thread on a processor.
+pub(crate) fn pin(processor: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(processor)?;
+    sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("pin to processor {processor}"))
 }

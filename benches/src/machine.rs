@@ -63,6 +63,11 @@ impl Machine {
     }
 }
 
+/// What the kernel thinks can be had without swapping, in bytes.
+pub(crate) fn available_memory() -> u64 {
+    fs::read_to_string("/proc/meminfo").ok().and_then(|info| kibibytes(&info, "MemAvailable")).unwrap_or(0) << 10
+}
+
 fn output(command: &str, arguments: &[&str]) -> String {
     let output = Command::new(command).args(arguments).output().map(|output| output.stdout).unwrap_or_default();
     match String::from_utf8_lossy(&output).trim() {

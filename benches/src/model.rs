@@ -158,8 +158,9 @@ impl Plan {
         self.tasks.push(Task { case, work: Work::Count(Box::new(prepare)) });
     }
 
-    /// Says in the report that a subject is missing, why, and what would allow it.
+    /// Says in the report that a subject is missing, why, and what would allow it. Said again, the last word counts.
     pub(crate) fn skip(&mut self, subject: &'static str, reason: impl Into<String>) {
+        self.skipped.retain(|skipped| skipped.subject != subject);
         self.skipped.push(Skipped { group: "", subject, reason: reason.into() });
     }
 }

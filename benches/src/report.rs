@@ -24,6 +24,8 @@ pub(crate) struct Report {
     pub(crate) comparisons: Vec<Comparison>,
     pub(crate) skipped: Vec<Skipped>,
     pub(crate) verdicts: Vec<Verdict>,
+    /// Limits of what was not measured.
+    pub(crate) idle: Vec<String>,
 }
 
 impl Report {
@@ -62,6 +64,7 @@ impl Report {
             "seconds": self.took.as_secs(),
             "rows": rows,
             "limits": self.verdicts,
+            "limits_not_applied": self.idle,
             "skipped": self.skipped,
         }))?;
         text.push('\n');

@@ -1,15 +1,14 @@
 //! Runs the planned comparisons, one after the other.
 
 use std::io::{IsTerminal, stderr};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::Report;
-use crate::isolation::Processors;
+use crate::interrupts::Interrupts;
+use crate::isolation::{Processors, pin};
 use crate::limits;
 use crate::machine::Machine;
 use crate::model::{Comparison, Group, Measured, Plan, Skipped, Task, Work};
@@ -20,7 +19,7 @@ pub(crate) fn run(
     quick: bool,
     machine: Machine,
     processors: &Processors,
-    stop: &Arc<AtomicBool>,
+    interrupts: &Interrupts,
 ) -> Result<Report> {
     let start = Instant::now();
     let mut planned = Vec::new();
@@ -29,7 +28,7 @@ pub(crate) fn run(
         (group.plan)(&mut plan).context(group.name)?;
         planned.push((group.name, plan));
     }
-    processors.pin(0)?;
+    pin(processors.nth(0))?;
     let progress = Progress::new(planned.iter().map(|(_, plan)| plan.tasks.len()).sum());
     let effort = if quick { Effort::QUICK } else { Effort::FULL };
     let (mut comparisons, mut skipped) = (Vec::new(), Vec::new());
@@ -37,27 +36,27 @@ pub(crate) fn run(
         skipped.extend(plan.skipped.into_iter().map(|skipped| Skipped { group, ..skipped }));
         for task in plan.tasks {
             progress.begin(group, &task);
-            let comparison = measure(group, task, &effort, stop, &progress);
+            let comparison = measure(group, task, &effort, interrupts, &progress);
             comparisons.push(comparison.with_context(|| format!("group {group}"))?);
             progress.end();
         }
     }
-    let verdicts = limits::verdicts(&machine, &comparisons);
-    Ok(Report { machine, quick, took: start.elapsed(), groups, comparisons, skipped, verdicts })
+    let (verdicts, idle) = limits::apply(&machine, &groups, &comparisons);
+    Ok(Report { machine, quick, took: start.elapsed(), groups, comparisons, skipped, verdicts, idle })
 }
 
 fn measure(
     group: &'static str,
     task: Task,
     effort: &Effort,
-    stop: &Arc<AtomicBool>,
+    interrupts: &Interrupts,
     progress: &Progress,
 ) -> Result<Comparison> {
     let Task { case, work } = task;
     let subjects = match work {
         Work::Compare(prepare) => {
             let subjects = prepare().with_context(|| format!("prepare {}", case.name))?;
-            sampler::sample(&case, subjects, effort, stop, |part| progress.part(part))?
+            sampler::sample(&case, subjects, effort, || interrupts.check(), |part| progress.part(part))?
         }
         Work::Count(prepare) => {
             let counted = prepare().with_context(|| format!("count {}", case.name))?;

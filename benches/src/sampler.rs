@@ -1,10 +1,8 @@
 //! Measures subjects in turns.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::model::{Case, Measured, Subject};
 
@@ -21,12 +19,12 @@ impl Effort {
 }
 
 /// Measures the subjects of one comparison, once each in every round, in random order, so that whatever else goes on
-/// here hits all of them alike. `tick` hears how much of the work is done, from 0 to 1.
+/// here hits all of them alike. `interrupted` is asked before each sample, and ends it all by an error. `tick` hears how much of the work is done, from 0 to 1.
 pub(crate) fn sample(
     case: &Case,
     mut subjects: Vec<Subject>,
     effort: &Effort,
-    stop: &Arc<AtomicBool>,
+    interrupted: impl Fn() -> Result<()>,
     mut tick: impl FnMut(f64),
 ) -> Result<Vec<Measured>> {
     let mut batches = Vec::new();
@@ -45,9 +43,7 @@ pub(crate) fn sample(
         tick(spent.min(round as f64 / *effort.rounds.start() as f64).min(1.0));
         fastrand::shuffle(&mut order);
         for &i in &order {
-            if stop.load(Ordering::Relaxed) {
-                bail!("interrupted");
-            }
+            interrupted()?;
             let took = (subjects[i].run)(batches[i]).with_context(|| format!("{}, {}", case.name, subjects[i].name))?;
             samples[i].push(took.as_nanos() as f64 / batches[i] as f64);
         }
@@ -86,6 +82,8 @@ pub(crate) fn time(count: u64, mut call: impl FnMut() -> Result<()>) -> Result<D
 
 #[cfg(test)]
 mod tests {
+    use anyhow::bail;
+
     use super::*;
     use crate::model::{Role, Size, Unit};
 
@@ -101,7 +99,7 @@ mod tests {
     fn every_round_samples_each_subject_once_and_per_operation() {
         let subjects = vec![subject(|| Ok(())), subject(|| Ok(()))];
         let effort = Effort { time: Duration::ZERO, rounds: 7..=9 };
-        let measured = sample(&case(), subjects, &effort, &Arc::default(), |_| {}).unwrap();
+        let measured = sample(&case(), subjects, &effort, || Ok(()), |_| {}).unwrap();
         assert!(measured.iter().all(|subject| subject.samples == [100_000.0; 7]));
     }
 
@@ -112,14 +110,13 @@ mod tests {
             calls += 1;
             if calls == 2 { bail!("the bytes did not arrive") } else { Ok(()) }
         });
-        let failed = sample(&case(), vec![lazy], &Effort::QUICK, &Arc::default(), |_| {});
+        let failed = sample(&case(), vec![lazy], &Effort::QUICK, || Ok(()), |_| {});
         assert!(failed.is_err_and(|error| error.root_cause().to_string().contains("did not arrive")));
     }
 
     #[test]
     fn an_interrupt_ends_the_run_between_two_samples() {
-        let stop = Arc::new(AtomicBool::new(true));
-        let failed = sample(&case(), vec![subject(|| Ok(()))], &Effort::FULL, &stop, |_| {});
+        let failed = sample(&case(), vec![subject(|| Ok(()))], &Effort::FULL, || bail!("interrupted"), |_| {});
         assert_eq!(failed.map(|_| ()).unwrap_err().to_string(), "interrupted");
     }
 }

@@ -78,7 +78,8 @@ impl Iceoryx {
         let node = NodeBuilder::new().config(&config).signal_handling_mode(SignalHandlingMode::Disabled);
         let node = node.create::<Service>()?;
         let service = node.service_builder(&"messages".try_into()?).publish_subscribe::<[u8]>();
-        let service = service.enable_safe_overflow(false).subscriber_max_buffer_size(depth(self.size)).open_or_create()?;
+        let service =
+            service.enable_safe_overflow(false).subscriber_max_buffer_size(depth(self.size)).open_or_create()?;
         Ok((node, service))
     }
 }

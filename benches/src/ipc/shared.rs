@@ -126,7 +126,8 @@ impl Channel for Words {
         ensure!(size == size_of::<u64>(), "it carries one word");
         let length = NonZeroUsize::new(size_of::<[Line; LINES]>()).context("not zero")?;
         // SAFETY: mmap(2) without MAP_FIXED replaces nothing.
-        let page = unsafe { mmap_anonymous(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED) };
+        let page =
+            unsafe { mmap_anonymous(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED) };
         // SAFETY: a page of zeros, as long and aligned as the lines, readable, writable, never unmapped; all processes
         // access it atomically.
         Ok(Self(unsafe { page?.cast().as_ref() }))

@@ -4,7 +4,7 @@ use svg::Document;
 use svg::node::element::Path;
 use svg::node::element::path::Data;
 
-use super::markdown::{digits, time};
+use super::markdown::{digits, round, time};
 use super::picture::{Axis, WIDTH, canvas, class, dot, line, text};
 use crate::model::{Comparison, Measured, Plot, Shape};
 use crate::statistics::Summary;
@@ -33,7 +33,7 @@ pub(super) fn draw(plot: &Plot, comparisons: &[&Comparison]) -> (Document, f64) 
     for tick in y.ticks(8) {
         let at = y.at(tick);
         document = document.add(line(LEFT, at, RIGHT, at, "grid")).add(text(
-            label(plot, tick),
+            round(label(plot, tick)),
             LEFT - 8.0,
             at + 4.0,
             "end",

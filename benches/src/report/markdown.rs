@@ -76,7 +76,7 @@ fn limits(report: &Report) -> String {
     if report.verdicts.is_empty() {
         return String::new();
     }
-    let past = report.past_their_limit().len();
+    let past = report.past_their_limit();
     let mut rows =
         vec![["group", "case", "size", "subject", "beside", "limit", "measured", ""].map(str::to_owned).to_vec()];
     rows.extend(report.verdicts.iter().map(|it| {
@@ -84,12 +84,17 @@ fn limits(report: &Report) -> String {
         let words = [it.group, it.case, &it.size, it.subject, it.against, &it.limit, &it.measured, holds];
         words.map(str::to_owned).to_vec()
     }));
-    format!(
-        "## Limits\n\nWhat `--check` holds; {past} of {} are past theirs. Behind a ratio stands the interval in which it lies \
-         with a confidence of 95 %.\n\n<details><summary>All of them</summary>\n\n{}</details>\n\n",
-        report.verdicts.len(),
-        table(rows)
-    )
+    let mut text =
+        format!("## Limits\n\nWhat `--check` holds: {} limits, {} of them not kept", rows.len() - 1, past.len());
+    text += if past.is_empty() { ".\n\n" } else { ":\n\n" };
+    past.iter().for_each(|verdict| text += &format!("- {verdict}\n"));
+    text += if past.is_empty() { "" } else { "\n" };
+    if !report.idle.is_empty() {
+        let idle = report.idle.join("; ");
+        let _ = writeln!(text, "Not applied, as it was not measured: {idle}.\n");
+    }
+    text += "<details><summary>All limits, with the interval in which the ratio lies with a confidence of 95 %</summary>\n\n";
+    text + &table(rows) + "</details>\n\n"
 }
 
 fn section(report: &Report, group: &Group) -> String {
@@ -146,10 +151,10 @@ fn cell(comparison: &Comparison, name: &str) -> String {
     let summary = Summary::of(&subject.samples);
     let mut cell = match comparison.case.unit {
         Unit::Time => format!("**{}**", time(summary.median)),
-        Unit::Count(_) => format!("**{}**", digits(summary.median)),
+        Unit::Count(_) => format!("**{}**", count(summary.median)),
     };
     if let Some(ratio) = subject.baseline.and_then(|baseline| comparison.ratio(subject, baseline)) {
-        let _ = write!(cell, " ×{}", digits(ratio.ratio));
+        let _ = write!(cell, " ×{}", times(ratio.ratio));
     }
     if comparison.case.unit == Unit::Time {
         let _ = write!(cell, "<br>{} to {}", time(summary.p10), time(summary.p90));
@@ -162,6 +167,23 @@ pub(super) fn time(nanoseconds: f64) -> String {
     let units = [("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1.0)];
     let (unit, scale) = units.into_iter().find(|(_, scale)| nanoseconds >= *scale).unwrap_or(("ns", 1.0));
     format!("{} {unit}", digits(nanoseconds / scale))
+}
+
+/// A count for each operation: 0 if there was none at all.
+fn count(count: f64) -> String {
+    if count == 0.0 { "0".into() } else { format!("{count:.2}") }
+}
+
+/// A ratio: two digits behind the point, where that says enough.
+pub(super) fn times(ratio: f64) -> String {
+    if (0.1..10.0).contains(&ratio) { format!("{ratio:.2}") } else { digits(ratio) }
+}
+
+/// Without zeros at the end that say nothing: for round numbers.
+pub(super) fn round(number: String) -> String {
+    let (digits, unit) = number.split_once(' ').unwrap_or((&number, ""));
+    let digits = if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
+    format!("{digits} {unit}").trim_end().to_owned()
 }
 
 /// A number with three digits that count.
@@ -181,6 +203,9 @@ mod tests {
     fn times_keep_three_digits_and_take_the_unit_that_fits() {
         let said: Vec<String> = [0.2345, 12.34, 999.4, 15_249.0, 2.5e9].into_iter().map(time).collect();
         assert_eq!(said, ["0.234 ns", "12.3 ns", "999 ns", "15.2 µs", "2.50 s"]);
+        assert_eq!([times(0.997), times(0.0431), times(31.24)], ["1.00", "0.0431", "31.2"]);
+        assert_eq!([round(time(20e6)), round(time(2.5)), round(digits(300.0))], ["20 ms", "2.5 ns", "300"]);
+        assert_eq!([count(0.0), count(0.0001), count(16.0)], ["0", "0.00", "16.00"]);
         assert_eq!([digits(0.0), digits(1.0), digits(1234.5)], ["0", "1.00", "1234"]);
     }
 }

@@ -2,13 +2,13 @@
 
 use svg::Document;
 
-use super::markdown::{digits, time};
+use super::markdown::{digits, round, time, times};
 use super::picture::{Axis, WIDTH, canvas, class, dot, line, text};
 use crate::model::{Comparison, Plot, Shape, Unit};
 use crate::statistics::Summary;
 
 const LABELS: f64 = 200.0;
-const TOP: f64 = 76.0;
+const TOP: f64 = 88.0;
 const ROW: f64 = 24.0;
 const GAP: f64 = 26.0;
 
@@ -41,9 +41,10 @@ pub(super) fn draw(plot: &Plot, comparisons: &[&Comparison]) -> (Document, f64) 
         let ends = shown.iter().flatten().flatten().flat_map(|number| [number.low, number.high]);
         let axis = Axis::over(ends, 1.5, left, left + width - GAP - 22.0);
         document = document.add(text(comparison.case.size.to_string(), left, TOP - 12.0, "start", ""));
-        for tick in axis.ticks(4) {
+        for tick in axis.ticks((width / 48.0) as usize) {
             let x = axis.at(tick);
-            let label = if common || comparison.case.unit != Unit::Time { plain(tick) } else { time(tick) };
+            let label = if common || comparison.case.unit != Unit::Time { digits(tick) } else { time(tick) };
+            let label = round(label);
             let grid = if common && tick == 1.0 { "one" } else { "grid" };
             document =
                 document.add(line(x, TOP, x, bottom, grid)).add(text(label, x, bottom + 18.0, "middle", "small"));
@@ -69,17 +70,11 @@ fn number(plot: &Plot, comparison: &Comparison, name: &str) -> Option<Number> {
     let subject = comparison.subject(name)?;
     if let Shape::Ratios(to) = plot.shape {
         let ratio = comparison.ratio(subject, to)?;
-        let label = digits(ratio.ratio);
+        let label = times(ratio.ratio);
         return Some(Number { middle: ratio.ratio, low: ratio.ratio_low, high: ratio.ratio_high, label });
     }
     let Summary { median, p10, p90, .. } = Summary::of(&subject.samples);
     let label = if comparison.case.unit == Unit::Time { time(median) } else { digits(median) };
     // A logarithm has no zero.
     (p10 > 0.0).then_some(Number { middle: median, low: p10, high: p90, label })
-}
-
-/// A tick without digits that say nothing.
-fn plain(tick: f64) -> String {
-    let text = format!("{tick:.2}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -15,7 +15,7 @@ text { font: 12px system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-seri
 .card { fill: #ffffff; stroke: #d1d9e0 }
 .grid { stroke: #e6eaef }
 .one { stroke: #59636e; stroke-dasharray: 4 3 }
-.small { font-size: 11px; fill: #59636e }
+.small { font-size: 11px; fill: #59636e; stroke: #ffffff; stroke-width: 3px; paint-order: stroke }
 .ours { fill: #0969da } line.ours, path.ours { stroke: #0969da; fill: none }
 .system { fill: #6e7781 } line.system, path.system { stroke: #6e7781; fill: none }
 .peer { fill: #bc4c00 } line.peer, path.peer { stroke: #bc4c00; fill: none }
@@ -25,7 +25,7 @@ text { fill: #c9d1d9 }
 .card { fill: #0d1117; stroke: #3d444d }
 .grid { stroke: #262c36 }
 .one { stroke: #9198a1 }
-.small { fill: #9198a1 }
+.small { fill: #9198a1; stroke: #0d1117 }
 .ours { fill: #58a6ff } line.ours, path.ours { stroke: #58a6ff }
 .system { fill: #9198a1 } line.system, path.system { stroke: #9198a1 }
 .peer { fill: #f0883e } line.peer, path.peer { stroke: #f0883e }
@@ -131,6 +131,6 @@ mod tests {
     fn an_axis_covers_its_values_and_has_round_ticks() {
         let axis = Axis::over([0.9, 2.1].into_iter(), 1.5, 0.0, 100.0);
         assert!(axis.at(0.9) > 0.0 && axis.at(2.1) < 100.0);
-        assert_eq!(axis.ticks(4), [1.0, 2.0]);
+        assert_eq!(axis.ticks(6), [1.0, 1.2, 1.5, 2.0]);
     }
 }

@@ -184,7 +184,8 @@ fn link(fd: c_int, path: &CString) -> Result<()> {
     let linked = unsafe { libc::linkat(fd, c"".as_ptr(), libc::AT_FDCWD, path.as_ptr(), libc::AT_EMPTY_PATH) };
     match check(linked) {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-        linked => return Ok(drop(linked?)),
+        Err(error) => return Err(error.into()),
+        Ok(_) => return Ok(()),
     }
     let source = CString::new(format!("/proc/thread-self/fd/{fd}"))?;
     let (at, follow) = (libc::AT_FDCWD, libc::AT_SYMLINK_FOLLOW);
