@@ -6,9 +6,10 @@ mod atomics;
 mod attach;
 mod copies;
 mod growth;
+mod ipc;
 mod lifecycle;
 mod prefault;
 
 /// In the order of the report.
 pub(crate) const GROUPS: &[Group] =
-    &[lifecycle::GROUP, attach::GROUP, copies::GROUP, atomics::GROUP, prefault::GROUP, growth::GROUP];
+    &[lifecycle::GROUP, attach::GROUP, copies::GROUP, atomics::GROUP, prefault::GROUP, ipc::GROUP, growth::GROUP];

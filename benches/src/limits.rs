@@ -185,6 +185,14 @@ static LIMITS: &[Limit] = &[
     // One entry for 512: what is left is zeroing.
     limit("prefault", "POSIX", "explicit, touched", "4 KiB pages, touched", Bound::AtMost(1.0 / 3.0)),
     limit("prefault", "System V", "explicit, touched", "4 KiB pages, touched", Bound::AtMost(1.0 / 3.0)),
+    // A ring is as quick as two bare words, but for the length, the bounds, and the copies of any length.
+    limit("ipc", "round trip", "POSIX ring, spinning", "two words by hand", Bound::AtMost(1.20)),
+    limit("ipc", "round trip", "System V ring, spinning", "two words by hand", Bound::AtMost(1.20)),
+    // The system calls that it saves: all of the cost at 64 bytes, less than the copies' later.
+    limit("ipc", "one way", "POSIX ring, spinning", "pipe", Bound::AtMost(0.10)).sizes(64, 64),
+    limit("ipc", "one way", "System V ring, spinning", "pipe", Bound::AtMost(0.10)).sizes(64, 64),
+    limit("ipc", "one way", "POSIX ring, spinning", "pipe", Bound::AtMost(1.0 / 3.0)).sizes(4 * KIB, 4 * KIB),
+    limit("ipc", "one way", "System V ring, spinning", "pipe", Bound::AtMost(1.0 / 3.0)).sizes(4 * KIB, 4 * KIB),
 ];
 
 #[cfg(test)]

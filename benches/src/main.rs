@@ -11,6 +11,7 @@ use nix::unistd::{AccessFlags, access};
 
 mod groups;
 mod interrupts;
+mod ipc;
 mod isolation;
 mod limits;
 mod machine;
@@ -38,6 +39,8 @@ struct Cli {
 enum Command {
     /// Measures, and writes BENCHMARKS.md, benchmarks.json and the plots.
     Report(Options),
+    #[command(hide = true)]
+    Umpire(ipc::Umpire),
 }
 
 #[derive(Args)]
@@ -57,7 +60,10 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let Command::Report(options) = Cli::parse().command;
+    let options = match Cli::parse().command {
+        Command::Report(options) => options,
+        Command::Umpire(umpire) => return umpire.serve(),
+    };
     match report(&options) {
         Ok(past) if options.check && past > 0 => ExitCode::from(1),
         Ok(_) => ExitCode::SUCCESS,

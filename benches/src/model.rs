@@ -189,6 +189,8 @@ pub(crate) struct Subject {
     pub(crate) verify: Box<dyn FnMut() -> Result<()>>,
     /// Does the work so many times and says how long that took, preparations in between not counted.
     pub(crate) run: Box<dyn FnMut(u64) -> Result<Duration>>,
+    /// How long a sample takes at least.
+    pub(crate) sample: Duration,
 }
 
 impl Subject {
@@ -199,7 +201,17 @@ impl Subject {
         verify: impl FnMut() -> Result<()> + 'static,
         run: impl FnMut(u64) -> Result<Duration> + 'static,
     ) -> Self {
-        Self { role, name, guarantee, baseline: None, verify: Box::new(verify), run: Box::new(run) }
+        let (verify, run) = (Box::new(verify), Box::new(run));
+        Self { role, name, guarantee, baseline: None, verify, run, sample: Self::SAMPLE }
+    }
+
+    /// So long that the clock's own cost does not count.
+    const SAMPLE: Duration = Duration::from_micros(300);
+
+    /// Has samples take longer, where the beginning of each costs something too.
+    pub(crate) fn sampled_for(mut self, sample: Duration) -> Self {
+        self.sample = sample;
+        self
     }
 
     pub(crate) fn against(mut self, baseline: &'static str) -> Self {

@@ -18,9 +18,6 @@ impl Effort {
     pub(crate) const FULL: Self = Self { time: Duration::from_secs(4), rounds: 15..=501 };
 }
 
-/// One sample takes at least so long, so that the clock's own cost does not count.
-const SAMPLE: Duration = Duration::from_micros(300);
-
 /// Measures the subjects of one comparison, once each in every round, in random order, so that whatever else goes on
 /// here hits all of them alike. `interrupted` is asked before each sample, and ends it all by an error. `tick` hears how much of the work is done, from 0 to 1.
 pub(crate) fn sample(
@@ -66,10 +63,10 @@ fn prepare(subject: &mut Subject) -> Result<u64> {
     let mut batch = 1;
     loop {
         let took = (subject.run)(batch)?;
-        if took >= SAMPLE {
+        if took >= subject.sample {
             return Ok(batch);
         }
-        let missing = SAMPLE.as_nanos() / took.as_nanos().max(1) + 1;
+        let missing = subject.sample.as_nanos() / took.as_nanos().max(1) + 1;
         batch *= (missing as u64).clamp(2, 100);
     }
 }

@@ -151,7 +151,7 @@ fn cell(comparison: &Comparison, name: &str) -> String {
     let summary = Summary::of(&subject.samples);
     let mut cell = match comparison.case.unit {
         Unit::Time => format!("**{}**", time(summary.median)),
-        Unit::Count(_) => format!("**{}**", digits(summary.median)),
+        Unit::Count(_) => format!("**{}**", count(summary.median)),
     };
     if let Some(ratio) = subject.baseline.and_then(|baseline| comparison.ratio(subject, baseline)) {
         let _ = write!(cell, " ×{}", times(ratio.ratio));
@@ -167,6 +167,11 @@ pub(super) fn time(nanoseconds: f64) -> String {
     let units = [("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1.0)];
     let (unit, scale) = units.into_iter().find(|(_, scale)| nanoseconds >= *scale).unwrap_or(("ns", 1.0));
     format!("{} {unit}", digits(nanoseconds / scale))
+}
+
+/// A count for each operation: 0 if there was none at all.
+fn count(count: f64) -> String {
+    if count == 0.0 { "0".into() } else { format!("{count:.2}") }
 }
 
 /// A ratio: two digits behind the point, where that says enough.
@@ -200,6 +205,7 @@ mod tests {
         assert_eq!(said, ["0.234 ns", "12.3 ns", "999 ns", "15.2 µs", "2.50 s"]);
         assert_eq!([times(0.997), times(0.0431), times(31.24)], ["1.00", "0.0431", "31.2"]);
         assert_eq!([round(time(20e6)), round(time(2.5)), round(digits(300.0))], ["20 ms", "2.5 ns", "300"]);
+        assert_eq!([count(0.0), count(0.0001), count(16.0)], ["0", "0.00", "16.00"]);
         assert_eq!([digits(0.0), digits(1.0), digits(1234.5)], ["0", "1.00", "1234"]);
     }
 }
