@@ -8,8 +8,13 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unshare};
 use nix::unistd::{Pid, getgid, getuid};
 
+use crate::machine::Machine;
+
 /// Where POSIX objects live.
 const STORE: &str = "/dev/shm";
+
+/// How it is mounted.
+const FLAGS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 
 /// Whose shared memory this process sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,18 +42,17 @@ pub(crate) fn enter() -> Result<Isolation> {
     }
     let nothing = None::<&str>;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).context("make mounts private")?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("shm"), STORE, Some("tmpfs"), flags, Some("mode=1777")).context("mount a private /dev/shm")?;
+    mount(Some("shm"), STORE, Some("tmpfs"), FLAGS, Some("mode=1777")).context("mount a private /dev/shm")?;
     Ok(Isolation::Private)
 }
 
-/// Has the private `/dev/shm` use transparent huge pages where a mapping asks for them, as long as this lives.
+/// Has a private `/dev/shm` use transparent huge pages where a mapping asks for them, as long as this lives.
 pub(crate) struct HugeStore(());
 
 impl HugeStore {
-    pub(crate) fn remount() -> Result<Self> {
-        remount("huge=advise").context("remount the private /dev/shm with huge=advise")?;
-        Ok(Self(()))
+    /// Returns `None` where the store is the machine's, which is left as it is, or the kernel refuses.
+    pub(crate) fn remount(machine: &Machine) -> Option<Self> {
+        (machine.private_namespaces && remount("huge=advise").is_ok()).then_some(Self(()))
     }
 }
 
@@ -59,7 +63,7 @@ impl Drop for HugeStore {
 }
 
 fn remount(options: &str) -> nix::Result<()> {
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let flags = MsFlags::MS_REMOUNT | FLAGS;
     mount(None::<&str>, STORE, None::<&str>, flags, Some(options))
 }
 

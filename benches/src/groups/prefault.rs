@@ -40,8 +40,9 @@ fn plan(plan: &mut Plan) -> Result<()> {
         }
         for backend in [AnyBackend::Posix, AnyBackend::Sysv] {
             let able: Vec<Kind> = KINDS.iter().filter(|kind| kind.is_possible(plan, backend, size)).copied().collect();
+            let machine = plan.machine.clone();
             plan.compare(title(backend), size, move || {
-                let store = HugeStore::remount().ok().map(Rc::new);
+                let store = HugeStore::remount(&machine).map(Rc::new);
                 Ok(able.into_iter().map(|kind| kind.subject(backend, size as usize, store.clone())).collect())
             });
         }
@@ -105,36 +106,25 @@ impl Kind {
 
     /// Tries it, and says in the report why it is left out.
     fn is_possible(self, plan: &mut Plan, backend: AnyBackend, size: u64) -> bool {
-        let reason = match self.pages {
-            Pages::Ordinary => return true,
-            Pages::Transparent => {
-                let store = HugeStore::remount();
-                let region = self.create(backend, 4 << 20);
-                match region.and_then(|region| verify(&*region, self.pages)) {
-                    Ok(()) => return true,
-                    Err(_) if backend == AnyBackend::Posix => match store {
-                        Ok(_) => "The kernel gave none, on a `/dev/shm` that was mounted with `huge=advise` for it: \
-                                  `/sys/kernel/mm/transparent_hugepage/shmem_enabled` may be `deny`."
-                            .to_owned(),
-                        Err(_) => {
-                            "`/dev/shm` has none here; `mount -o remount,huge=advise /dev/shm` allows them.".to_owned()
-                        }
-                    },
-                    Err(_) => format!(
-                        "The kernel gives System V none here (`shmem_enabled` is `{}`); \
-                         `echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled` allows them.",
-                        plan.machine.shmem_enabled
-                    ),
-                }
+        let store = HugeStore::remount(&plan.machine);
+        let tried = self.create(backend, size as usize).and_then(|region| match self.pages {
+            Pages::Transparent => verify(&*region, self.pages),
+            Pages::Ordinary | Pages::Explicit => Ok(()),
+        });
+        let Err(error) = tried else { return true };
+        let remedy = match self.pages {
+            Pages::Ordinary => "Smaller sizes are measured.".to_owned(),
+            Pages::Explicit => format!("`sysctl vm.nr_hugepages={}` sets enough of them aside.", size >> 21),
+            Pages::Transparent if backend == AnyBackend::Posix && store.is_none() => {
+                "`mount -o remount,huge=advise /dev/shm` allows them.".to_owned()
             }
-            Pages::Explicit => match self.create(backend, size as usize) {
-                Ok(_) => return true,
-                Err(error) => {
-                    format!("It says: {error}. `sysctl vm.nr_hugepages={}` sets enough of them aside.", size >> 21)
-                }
-            },
+            Pages::Transparent => format!(
+                "`/sys/kernel/mm/transparent_hugepage/shmem_enabled` is `{}`, and `advise` allows them; System V takes \
+                 explicit ones first, as long as there are some.",
+                plan.machine.shmem_enabled
+            ),
         };
-        plan.skip(self.pages.title(backend), reason);
+        plan.skip(self.pages.title(backend), format!("It was tried: {error}. {remedy}"));
         false
     }
 
@@ -168,7 +158,7 @@ fn verify(region: &dyn SharedRegion, pages: Pages) -> Result<()> {
         Pages::Explicit => smaps(region, "Shared_Hugetlb")? + smaps(region, "Private_Hugetlb")?,
     };
     // The kernel aligns large mappings so that all of it can be huge.
-    ensure!(huge >= region.len() as u64 / 2, "{huge} bytes of it are huge pages");
+    ensure!(huge >= region.len() as u64 / 2, "{} of {} bytes are in huge pages", huge, region.len());
     Ok(())
 }
 
