@@ -1,8 +1,6 @@
 //! Group 6: messages between two processes.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -68,12 +66,24 @@ struct Able {
     carriers: Vec<&'static Carrier>,
     traffic: Traffic,
     size: u64,
+    /// What was counted of each, and for how many messages, once it was.
+    scores: OnceCell<Vec<(u64, Score)>>,
+}
+
+impl Able {
+    fn scores(&self, cores: Cores) -> Result<&[(u64, Score)]> {
+        if self.scores.get().is_none() {
+            let scores = self.carriers.iter().map(|carrier| counts(carrier, self.traffic, self.size, cores));
+            let _ = self.scores.set(scores.collect::<Result<_>>()?);
+        }
+        Ok(self.scores.get().map_or(&[], Vec::as_slice))
+    }
 }
 
 fn plan(plan: &mut Plan) -> Result<()> {
     let cores = [plan.processors.nth(0), plan.processors.nth(1)];
     let more = if plan.quick { &[] } else { MORE };
-    let able = |&(traffic, size)| Able { carriers: Vec::new(), traffic, size };
+    let able = |&(traffic, size)| Able { carriers: Vec::new(), traffic, size, scores: OnceCell::new() };
     let mut able: Vec<Able> = QUICK.iter().chain(more).map(able).collect();
     for carrier in CARRIERS {
         if carrier.spins && plan.processors.count() < 2 {
@@ -90,7 +100,7 @@ fn plan(plan: &mut Plan) -> Result<()> {
             }
         }
     }
-    for Able { carriers, traffic, size } in &able {
+    for Able { carriers, traffic, size, .. } in &able {
         let (traffic, size) = (*traffic, *size);
         let mut compare = |case, baseline, carriers: Vec<&'static Carrier>, cores| {
             plan.compare(case, size, move || {
@@ -134,29 +144,23 @@ const SAMPLE: Duration = Duration::from_millis(5);
 
 /// Registers what is counted. All counts of a size come from one run of each carrier.
 fn count(plan: &mut Plan, able: Vec<Able>, cores: Cores) -> Result<()> {
-    let mut probe = start(&CARRIERS[CARRIERS.len() - 1], Traffic::OneWay, 64, cores)?;
+    let [Able { carriers, traffic, size, .. }, ..] = &able[..] else { return Ok(()) };
+    let mut probe = start(carriers.first().context("pipes are everywhere")?, *traffic, *size, cores)?;
     if probe.obey(Order { messages: 1, kind: Kind::Count })?.sender.calls.is_none() {
         plan.skip("system calls", "The kernel counts them for root (perf_event_open, tracefs).");
     }
-    let able: Vec<_> = able.into_iter().map(Rc::new).collect();
-    let scores: Rc<RefCell<HashMap<(u64, &str), (u64, Score)>>> = Rc::default();
+    let able: Vec<Rc<Able>> = able.into_iter().map(Rc::new).collect();
     for &(name, count) in COUNTS {
         for able in &able {
-            let (able, scores) = (Rc::clone(able), Rc::clone(&scores));
+            let able = Rc::clone(able);
             plan.count(name, able.size, "for each message", move || {
-                let mut counted = Vec::new();
-                for &carrier in &able.carriers {
-                    let (messages, score) = match scores.borrow_mut().entry((able.size, carrier.name)) {
-                        Entry::Occupied(known) => *known.get(),
-                        Entry::Vacant(unknown) => *unknown.insert(counts(carrier, able.traffic, able.size, cores)?),
-                    };
-                    if let Some(count) = count(&score) {
-                        let value = count as f64 / messages as f64;
-                        let Carrier { name, role, .. } = *carrier;
-                        counted.push(Counted { name, role, guarantee: "", baseline: None, value });
-                    }
-                }
-                Ok(counted)
+                let counted = able.carriers.iter().zip(able.scores(cores)?);
+                let counted = counted.filter_map(|(carrier, (messages, score))| {
+                    let value = count(score)? as f64 / *messages as f64;
+                    let Carrier { name, role, .. } = **carrier;
+                    Some(Counted { name, role, guarantee: "", baseline: None, value })
+                });
+                Ok(counted.collect())
             });
         }
     }

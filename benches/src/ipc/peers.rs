@@ -63,6 +63,7 @@ pub(crate) struct Iceoryx {
 }
 
 type Service = iceoryx2::service::ipc::Service;
+type Joined = (Node<Service>, PortFactory<Service, [u8], ()>);
 
 impl Iceoryx {
     fn prefix(&self) -> String {
@@ -70,7 +71,7 @@ impl Iceoryx {
     }
 
     /// Takes part in the service from this process.
-    fn join(&self) -> Result<(Node<Service>, PortFactory<Service, [u8], ()>)> {
+    fn join(&self) -> Result<Joined> {
         set_log_level(LogLevel::Fatal);
         let mut config = Config::default();
         config.global.set_root_path(&Path::new(self.folder.as_os_str().as_encoded_bytes())?);

@@ -18,6 +18,9 @@
 //! A peer is trusted to be alive no more than to be right: every wait ends after the patience that was granted, and a
 //! length that a slot cannot hold is an error.
 
+#[cfg(test)]
+mod tests;
+
 use std::hint;
 use std::io;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};

@@ -3,6 +3,7 @@
 use std::hint;
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
+use std::process;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::{Duration, Instant};
@@ -72,7 +73,8 @@ impl<B: Backend + Default, W: Wait> Channel for Ring<B, W> {
 
     fn new(size: usize) -> Result<Self> {
         let shape = Shape { message: size, slots: depth(size), waiting: W::WAITING, patience: PATIENCE };
-        let region = B::default().create_unique("benches-", &CreateOptions::new(shape.region_size()))?;
+        let region = B::default()
+            .create_unique(&format!("ring-{}-", process::id()), &CreateOptions::new(shape.region_size()))?;
         let id = region.id().context("a unique region has an identity")?;
         Ok(Self { region, id, shape, marker: PhantomData })
     }
