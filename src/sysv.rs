@@ -3,7 +3,6 @@
 use nix::errno::Errno;
 use shared_region_sysv::{self as leaf, Segment, SegmentStat};
 
-use crate::access::SharedRegionExt;
 use crate::backend::{Backend, HOLDERS, wrong_backend};
 use crate::error::{Error, ErrorKind, Result};
 use crate::holders::Holders;
@@ -126,11 +125,7 @@ impl Backend for Sysv {
     }
 
     fn create_unnamed(&self, options: &CreateOptions) -> Result<SysvRegion> {
-        let (mut region, undo) = create::create(None, options)?;
-        // Marked for removal, it goes with its last user.
-        undo.now().map_err(|error| region.describe(failed(&error), "create"))?;
-        region.remover = None;
-        Ok(region)
+        create::create(None, options).map(|(region, _)| region)
     }
 
     fn open_id(&self, id: &RegionId, options: &OpenOptions) -> Result<SysvRegion> {

@@ -170,6 +170,7 @@ suite! {
             init_gets_the_region_itself_full_of_zeros,
             init_runs_before_the_name_is_visible_where_the_backend_promises_it,
             an_init_that_fails_or_panics_leaves_nothing,
+            an_identity_is_created_with_its_content_in_its_own_backend_only,
             a_name_that_is_taken_while_init_runs_stays_with_who_took_it,
             a_publication_that_fails_after_init_is_an_error_and_no_second_try,
             all_that_holds_of_creation_holds_where_objects_cannot_be_published_whole,

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
 use shared_region::{
-    Access, Backend, CreateOptions, ErrorKind, OpenOptions, RegionName, Removal, Result, SharedRegion, SharedRegionExt,
+    Access, Backend, CreateOptions, ErrorKind, OpenOptions, RegionId, RegionName, Removal, Result, SharedRegion,
+    SharedRegionExt,
 };
 
 use crate::child::{is_root, role, rounds, say, skip};
@@ -217,6 +218,20 @@ pub fn an_init_that_fails_or_panics_leaves_nothing<S: Sut>() {
         assert_eq!(S::native_stat(&name).flatten(), None);
         assert_eq!(bytes_of(&create::<S>(&name, SIZE)), vec![0; SIZE]);
     }
+}
+
+pub fn an_identity_is_created_with_its_content_in_its_own_backend_only<S: Sut>() {
+    let name = Fresh::<S>::new();
+    let (backend, options) = (S::backend(), CreateOptions::new(SIZE));
+    let id = RegionId::named(backend.name(), *name);
+    let region = backend.create_id_with(&id, &options, |region| region.write_at(0, b"content")).unwrap();
+    assert_eq!((region.id(), region.len()), (Some(id.clone()), SIZE));
+    assert!(bytes_of(&open::<S>(&name)).starts_with(b"content"));
+    let init = |_: &_| -> Result<()> { unreachable!("nothing can be made") };
+    let error = backend.create_id_with(&id, &options, init).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+    let error = backend.create_id_with(&RegionId::named("elsewhere", *name), &options, init).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidName, "{error}");
 }
 
 pub fn a_name_that_is_taken_while_init_runs_stays_with_who_took_it<S: Sut>() {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use memmap2::{Advice, MmapRaw};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, SealFlag, fcntl};
+use nix::fcntl::{self, AT_FDCWD, AtFlags, FcntlArg, OFlag, SealFlag, fcntl};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{shm_open, shm_unlink};
@@ -166,9 +166,9 @@ pub(crate) fn set_owner(name: &CStr, uid: Option<u32>, gid: Option<u32>) -> io::
 /// Makes a call with a path that leads to an object and nothing else, whatever its name may come to mean.
 fn change(name: &CStr, call: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     let path = StorePath::new(name)?;
-    let mut pin = File::options();
-    pin.read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW);
-    let file = retry(|| pin.open(path.as_path()))?;
+    // Not by `std`, which with musl takes O_PATH for an access mode and leaves it out, and so would wait for a FIFO's end.
+    let pin = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = File::from(retry(|| Ok(fcntl::open(path.as_c_str(), pin, Mode::empty())?))?);
     if look(&file)?.0 != EntryKind::SharedMemory {
         return Err(error(libc::ENODEV));
     }
@@ -225,7 +225,6 @@ fn directory() -> &'static Path {
 /// The path of an object, on the stack: it is made for every creation and removal.
 struct StorePath {
     bytes: [u8; Self::START + LONGEST_NAME + 1],
-    len: usize,
 }
 
 impl StorePath {
@@ -238,16 +237,12 @@ impl StorePath {
         bytes[..Self::START - 1].copy_from_slice(DIRECTORY.to_bytes());
         bytes[Self::START - 1] = b'/';
         bytes[Self::START..][..name.len()].copy_from_slice(name);
-        Ok(Self { bytes, len: Self::START + name.len() })
+        Ok(Self { bytes })
     }
 
     fn as_c_str(&self) -> &CStr {
         // The last byte is never written, so there is always a terminator.
         CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
-    }
-
-    fn as_path(&self) -> &Path {
-        Path::new(OsStr::from_bytes(&self.bytes[..self.len]))
     }
 }
 

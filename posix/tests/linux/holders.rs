@@ -3,18 +3,19 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::process;
 use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use memmap2::MmapOptions;
+use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
+use nix::sys::stat::Mode;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, alarm, fork};
 use shared_region_posix::{Holders, MapAccess, Object, OpenOptions, holders, holders_of, is_held};
 
@@ -180,7 +181,7 @@ fn child_looks_past_a_file_system() {
         // Nobody reads what is asked of it, and it lets one user ask.
         let options = format!("fd={},rootmode=40000,user_id={NOBODY},group_id={NOBODY}", silent.as_raw_fd());
         mount(Some("silent"), "/dev/shm/silent", Some("fuse"), MsFlags::empty(), Some(options.as_str())).unwrap();
-        let descriptor = File::options().read(true).custom_flags(libc::O_PATH).open("/dev/shm/silent").unwrap();
+        let descriptor = File::from(open("/dev/shm/silent", OFlag::O_PATH, Mode::empty()).unwrap());
         assert_eq!(code(descriptor.metadata()), libc::EACCES);
         // Not in this process, which as the first of its namespace would ignore the alarm.
         let passed = forked(|| {
@@ -362,5 +363,28 @@ fn a_process_whose_main_thread_has_ended_is_seen() {
             waitpid(child, None).unwrap();
             assert!(pids(&found).contains(&child.as_raw().unsigned_abs()), "{found:?}");
         }
+    }
+}
+
+#[test]
+fn a_thread_can_look_when_the_main_thread_has_ended() {
+    let object = Object::memfd(c"test", 0o600).unwrap();
+    let (device, inode) = id(&object);
+    // SAFETY: the child starts a thread and ends its own; see fork(2).
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Child => {
+            thread::spawn(move || {
+                while !fs::read_to_string("/proc/self/status").unwrap().contains("State:\tZ") {
+                    thread::yield_now();
+                }
+                let seen = holders(device, inode).is_ok_and(|found| pids(&found).contains(&process::id()));
+                // SAFETY: ends the child without running this process' destructors; see _exit(2).
+                unsafe { libc::_exit(i32::from(!seen)) }
+            });
+            // SAFETY: ends this thread alone and runs nothing of this process' any more; see exit(2).
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+            unreachable!()
+        }
+        ForkResult::Parent { child } => assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0)),
     }
 }

@@ -15,16 +15,18 @@ use shared_region_posix::{EntryKind, OpenOptions, kind, set_mode, set_owner, unl
 
 use crate::support::{Name, code, is_child, own_store, run_as_root};
 
-/// Opens in both ways, and fails if that takes its time; then tries to change it.
+/// Opens in both ways and tries to change mode and owner; fails if that takes its time, or changes anything.
 fn opening_says(name: &Name, reading: i32, writing: i32) {
+    let before = facts(name);
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
         scope.spawn(move || {
             for write in [false, true] {
                 sender.send(code(OpenOptions::new().write(write).open(name))).unwrap();
             }
+            changes(name).into_iter().for_each(|code| sender.send(code).unwrap());
         });
-        for expected in [reading, writing] {
+        for expected in [reading, writing, libc::ENODEV, libc::ENODEV] {
             let Ok(found) = receiver.recv_timeout(Duration::from_secs(20)) else {
                 println!("opening {} blocks", name.path());
                 std::process::abort(); // the thread would be waited for, for ever
@@ -32,19 +34,20 @@ fn opening_says(name: &Name, reading: i32, writing: i32) {
             assert_eq!(found, expected, "{}", name.path());
         }
     });
+    assert_eq!(facts(name), before);
     let create = OpenOptions::new().write(true).create_new(true);
     assert_eq!(code(create.open(name)), libc::EEXIST);
-    is_left_alone(name);
 }
 
-/// Neither mode nor owner are changed, of what stands there or of what a link leads to.
-fn is_left_alone(name: &Name) {
+/// What changing mode and owner says.
+fn changes(name: &Name) -> [i32; 2] {
+    [code(set_mode(name, 0o777)), code(set_owner(name, Some(1), Some(1)))]
+}
+
+/// Mode, owner and time of change, of what stands there and of what a link leads to.
+fn facts(name: &Name) -> [Option<(u32, u32, i64, i64)>; 2] {
     let facts = |it: fs::Metadata| (it.mode(), it.uid(), it.ctime(), it.ctime_nsec());
-    let found = || [fs::symlink_metadata(name.path()), fs::metadata(name.path())].map(|it| it.map(facts).ok());
-    let before = found();
-    assert_eq!(code(set_mode(name, 0o777)), libc::ENODEV);
-    assert_eq!(code(set_owner(name, Some(1), Some(1))), libc::ENODEV);
-    assert_eq!(found(), before);
+    [fs::symlink_metadata(name.path()), fs::metadata(name.path())].map(|it| it.map(facts).ok())
 }
 
 #[test]
@@ -114,12 +117,13 @@ fn child_plants_devices() {
     };
     // In this thread: the mounts are its own.
     let null = plant(1, 3);
+    let before = facts(&null);
     let says = |name: &Name, write| code(OpenOptions::new().write(write).open(name));
     assert_eq!((says(&null, false), says(&null, true)), (libc::ENODEV, libc::ENODEV));
-    is_left_alone(&null);
+    assert_eq!((changes(&null), facts(&null)), ([libc::ENODEV; 2], before));
     let nothing = plant(240, 200);
     assert_eq!((says(&nothing, false), says(&nothing, true)), (libc::ENXIO, libc::ENXIO));
-    is_left_alone(&nothing);
+    assert_eq!(changes(&nothing), [libc::ENODEV; 2]);
 }
 
 #[test]

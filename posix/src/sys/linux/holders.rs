@@ -24,6 +24,9 @@ const MAY_LOOK_INTO_ALL: u64 = 1 << 19;
 type Object = (u64, u64);
 
 pub(crate) fn holders_of(objects: &[Object]) -> io::Result<Vec<Holders>> {
+    if objects.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut found: HashMap<Object, Vec<Holder>> = objects.iter().map(|&object| (object, Vec::new())).collect();
     let look = Look::at(objects)?;
     let unreadable = look.run(&mut |pid, object, held| {
@@ -101,9 +104,9 @@ impl<'a> Look<'a> {
         let mut devices: Vec<_> = objects.iter().map(|&(device, _)| device).collect();
         devices.sort_unstable();
         devices.dedup();
-        // Fails where this process is not in `/proc`, because there is none or it is another namespace's: else such a
-        // directory would read as "nobody".
-        let status = retry(|| fs::read_to_string("/proc/self/status"))?;
+        // Fails where this thread is not in `/proc`, because there is none or it is another namespace's: else such a
+        // directory would read as "nobody". Not `self`, which is empty once the main thread has ended.
+        let status = retry(|| fs::read_to_string("/proc/thread-self/status"))?;
         // One number for each namespace from that of `/proc` on down; proc_pid_status(5).
         let own_numbers = field(&status, "NSpid:").is_some_and(|ids| ids.split_ascii_whitespace().count() == 1);
         Ok(Self { objects, devices, hidden: hides_processes(&status)?, own_numbers })
@@ -189,13 +192,11 @@ impl<'a> Look<'a> {
         for fd in entries(&task.join("fd"))? {
             let Some(descriptor) = fd.file_name().and_then(number) else { continue };
             match if_there(identity(&fd)) {
-                Ok(Some((device, Some(inode)))) if self.devices.contains(&device) => {
-                    End::unless(seen((device, inode), descriptor as i32))?;
-                }
-                Ok(Some((device, inode))) if inode.is_some() || !self.devices.contains(&device) => {}
                 Ok(None) => {}
+                Ok(Some((device, _))) if !self.devices.contains(&device) => {}
+                Ok(Some((device, Some(inode)))) => End::unless(seen((device, inode), descriptor as i32))?,
                 // Not even root may ask some file systems, such as another user's FUSE mount.
-                _ => unreadable |= self.may_be_wanted(task, &fd),
+                Ok(Some((_, None))) | Err(_) => unreadable |= self.may_be_wanted(task, &fd),
             }
         }
         if unreadable { Err(End::Unreadable) } else { Ok(()) }
@@ -224,12 +225,12 @@ fn identity(fd: &Path) -> io::Result<(u64, Option<u64>)> {
 
 /// Whether `/proc` is mounted so that it may hide processes from this one.
 fn hides_processes(status: &str) -> io::Result<bool> {
-    let mounts = retry(|| fs::read_to_string("/proc/self/mountinfo"))?;
+    let mounts = retry(|| fs::read_to_string("/proc/thread-self/mountinfo"))?;
     if !mounts.lines().any(hides) {
         return Ok(false);
     }
     let capabilities = field(status, "CapEff:").and_then(|set| u64::from_str_radix(set, 16).ok());
-    let users = retry(|| fs::read_to_string("/proc/self/uid_map"))?;
+    let users = retry(|| fs::read_to_string("/proc/thread-self/uid_map"))?;
     // The capability reaches beyond a user namespace only from the first one, which maps all ids.
     let first = users.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
     Ok(!first || capabilities.is_none_or(|set| set & MAY_LOOK_INTO_ALL == 0))
