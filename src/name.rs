@@ -95,8 +95,8 @@ impl RegionName {
 
     /// Returns the name with its slash, as `shm_open` takes it.
     pub fn as_c_str(&self) -> &CStr {
-        // The last byte is never written, so there is always a terminator.
-        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
+        // SAFETY: a slash and `len` bytes that the constructor let in, none of them NUL, and one byte that it left zero.
+        unsafe { CStr::from_bytes_with_nul_unchecked(&self.bytes[..usize::from(self.len) + 2]) }
     }
 
     /// Returns the System V key that stands for this name.
@@ -126,10 +126,9 @@ impl RegionName {
     ///
     /// [RFC 9923: the FNV hash](https://www.rfc-editor.org/rfc/rfc9923)
     pub fn key(&self) -> i32 {
-        let hash = self
-            .as_str()
-            .bytes()
-            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let hash = self.bytes[1..=usize::from(self.len)]
+            .iter()
+            .fold(0x811c_9dc5_u32, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         let key = match hash {
             0 => 0x9e37_79b9,
             u32::MAX => 0x7f4a_7c15,

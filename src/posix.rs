@@ -15,6 +15,7 @@ use crate::region::{check_mode, check_owner};
 
 mod create;
 mod failure;
+mod handle;
 mod holders;
 mod region;
 

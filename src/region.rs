@@ -156,11 +156,11 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     /// - [`PermissionDenied`](ErrorKind::PermissionDenied): the mode became stricter (System V checks it anew).
     /// - [`NotFound`](ErrorKind::NotFound): it was removed, and the backend lacks
     ///   [`attach_after_remove`](Capabilities::attach_after_remove).
-    /// - [`LimitExceeded`](ErrorKind::LimitExceeded): address space.
+    /// - [`LimitExceeded`](ErrorKind::LimitExceeded): address space, descriptors.
     ///
     /// # Platform-specific behavior
     ///
-    /// - **POSIX**: `mmap` of the descriptor that both share from then on.
+    /// - **POSIX**: `mmap` of a descriptor that all clones share; the first one makes it (`F_DUPFD_CLOEXEC`).
     /// - **System V**: `shmat` of the id.
     fn try_clone(&self) -> Result<Self>
     where

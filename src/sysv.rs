@@ -149,7 +149,12 @@ impl Backend for Sysv {
     }
 
     fn remove_id(&self, id: &RegionId) -> Result<()> {
-        find(own(id, "remove")?).and_then(region::remove).map_err(|error| error.operation("remove").region(id))
+        let removed = find(own(id, "remove")?).and_then(|segment| match id {
+            RegionId::Segment(_) => region::remove(segment),
+            // One that was removed before has no key any more.
+            _ => segment.remove().map_err(|error| failed(&error)),
+        });
+        removed.map_err(|error| error.operation("remove").region(id))
     }
 
     fn metadata_id(&self, id: &RegionId) -> Result<Metadata> {

@@ -1,7 +1,6 @@
 //! How a POSIX object comes to be.
 
 use std::io;
-use std::sync::Arc;
 
 use shared_region_posix::{self as leaf, MapAccess, Object, Reserved, Sizing};
 
@@ -26,7 +25,7 @@ enum Publication {
 }
 
 /// Takes the name away again, unless told that all went well.
-struct Unlink(Option<(RegionId, Arc<Object>)>);
+struct Unlink(Option<(RegionId, Object)>);
 
 impl Drop for Unlink {
     fn drop(&mut self) {
@@ -44,7 +43,7 @@ pub(crate) fn create_with<R, E: From<Error>>(
     init: impl FnOnce(&R) -> Result<(), E>,
 ) -> Result<R, E> {
     let (region, publication) = prepare(own(id, "create")?, options, true)?;
-    let object = Arc::clone(&region.object);
+    let object = region.object.share().map_err(|error| Subject::new(id, "create").failed(&error))?;
     let region = wrap(region);
     init(&region)?;
     publish(publication, id, &object)?;
@@ -80,7 +79,7 @@ fn prepare(id: &RegionId, options: &CreateOptions, must_link: bool) -> Result<(P
         }
     }
     let object = match Object::create_unlinked(options.get_mode()) {
-        Ok(object) if !must_link || object.can_link() => Arc::new(object),
+        Ok(object) if !must_link || object.can_link() => object,
         Ok(_) => return prepare_exclusive(id, options),
         Err(error) if no_unlinked_files(&error) => return prepare_exclusive(id, options),
         Err(error) => return Err(subject.or_taken(subject.failed(&error))),
@@ -98,9 +97,9 @@ fn prepare_exclusive(id: &RegionId, options: &CreateOptions) -> Result<(PosixReg
         .mode(options.get_mode())
         .open(native(id))
         .map_err(|error| subject.failed(&error))?;
-    let object = Arc::new(object);
-    // Declared before the region, so that on failure the region goes first and the name is taken away last.
-    let unlink = Unlink(Some((id.clone(), Arc::clone(&object))));
+    // A descriptor of its own: on failure the region goes first and the name is taken away last.
+    let kept = object.try_clone().inspect_err(|_| drop(region::remove_same(id, &object)));
+    let unlink = Unlink(Some((id.clone(), kept.map_err(|error| subject.failed(&error))?)));
     object.set_mode(options.get_mode()).map_err(|error| subject.failed(&error))?;
     let region = settled(Some(id.clone()), object, options, Sizing::Keep, &subject)?;
     Ok((region, Publication::Exclusive(unlink)))
@@ -131,7 +130,7 @@ fn publish(publication: Publication, id: &RegionId, object: &Object) -> Result<(
 /// another size than 0 and the final one.
 fn settled(
     id: Option<RegionId>,
-    object: Arc<Object>,
+    object: Object,
     options: &CreateOptions,
     sizing: Sizing,
     subject: &Subject<'_>,
@@ -157,7 +156,7 @@ fn settled(
         memory::try_prefault(mapping.as_ptr(), mapping.len());
         let _: Reserved = object.reserve(0, len, sizing).map_err(|error| no_room(&error))?;
     }
-    let mut region = PosixRegion { mapping, object, id, remover: None };
+    let mut region = PosixRegion { mapping, object: object.into(), id, remover: None };
     options.settle(&region)?;
     if options.get_removal() == Removal::OnDrop && region.id.is_some() {
         region.remover = Some(Process::current());
@@ -180,7 +179,7 @@ pub(super) fn unnamed(options: &CreateOptions) -> Result<PosixRegion> {
     options.validate_for(can).map_err(|error| subject.told(error))?;
     let made = if huge { Object::memfd_of_huge_pages } else { Object::memfd };
     let object = match made(c"shared-region", options.get_mode()) {
-        Ok(object) => Arc::new(object),
+        Ok(object) => object,
         Err(error) if unsupported(&error) => {
             let mut region = Posix.create_unique("unnamed-", &options.clone().removal(Removal::OnDrop))?;
             region.remove()?;

@@ -2,12 +2,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::time::Duration;
 
 use shared_region_posix::{self as leaf, MapAccess, Mapping, Object, Reserved, Sizing, Stat};
 
 use super::failure::{self, Subject};
+use super::handle::Handle;
 use super::{NAME, Posix, capabilities, create, native, not_found, unsupported};
 use crate::access::SharedRegionExt;
 use crate::backend::Backend;
@@ -43,8 +43,7 @@ use crate::region::{Describe, SharedRegion};
 #[derive(Debug)]
 pub struct PosixRegion {
     pub(super) mapping: Mapping,
-    /// Shared with clones, which so need no descriptor of their own.
-    pub(super) object: Arc<Object>,
+    pub(super) object: Handle,
     pub(super) id: Option<RegionId>,
     /// The process whose drop of this handle removes the object.
     pub(super) remover: Option<Process>,
@@ -61,7 +60,7 @@ pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<PosixRegion> 
         let len = options.validate_size(stat.len()).map_err(|error| subject.told(error))?;
         let access = if writable { MapAccess::ReadWrite } else { MapAccess::ReadOnly };
         let mapping = object.map(len, access).map_err(|error| subject.failed(&error))?;
-        Ok(PosixRegion { mapping, object: Arc::new(object), id: Some(id.clone()), remover: None })
+        Ok(PosixRegion { mapping, object: object.into(), id: Some(id.clone()), remover: None })
     })
 }
 
@@ -153,7 +152,7 @@ impl PosixRegion {
             _ => object.map(len, MapAccess::ReadOnly),
         };
         let mapping = mapping.map_err(|error| subject.failed(&error))?;
-        Ok(Self { mapping, object: Arc::new(object), id: None, remover: None })
+        Ok(Self { mapping, object: object.into(), id: None, remover: None })
     }
 
     /// Maps `len` bytes in place of what is mapped now.
@@ -211,8 +210,10 @@ unsafe impl SharedRegion for PosixRegion {
 
     fn try_clone(&self) -> Result<Self> {
         let access = if self.mapping.is_read_only() { MapAccess::ReadOnly } else { MapAccess::ReadWrite };
+        // The mapping first: what the first sharing makes stays with this region.
         let mapping = self.object.map(self.len(), access).map_err(|error| self.failed(&error, "clone"))?;
-        Ok(Self { mapping, object: Arc::clone(&self.object), id: self.id.clone(), remover: None })
+        let object = self.object.share().map_err(|error| self.failed(&error, "clone"))?;
+        Ok(Self { mapping, object, id: self.id.clone(), remover: None })
     }
 
     fn try_clone_boxed(&self) -> Result<Box<dyn SharedRegion>> {

@@ -225,6 +225,8 @@ fn directory() -> &'static Path {
 /// The path of an object, on the stack: it is made for every creation and removal.
 struct StorePath {
     bytes: [u8; Self::START + LONGEST_NAME + 1],
+    /// Without the terminator.
+    len: usize,
 }
 
 impl StorePath {
@@ -237,12 +239,13 @@ impl StorePath {
         bytes[..Self::START - 1].copy_from_slice(DIRECTORY.to_bytes());
         bytes[Self::START - 1] = b'/';
         bytes[Self::START..][..name.len()].copy_from_slice(name);
-        Ok(Self { bytes })
+        Ok(Self { bytes, len: Self::START + name.len() })
     }
 
     fn as_c_str(&self) -> &CStr {
-        // The last byte is never written, so there is always a terminator.
-        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
+        // SAFETY: the directory, a slash and a name, all of them out of C strings and so without NUL, and behind `len` a
+        // byte that was left zero.
+        unsafe { CStr::from_bytes_with_nul_unchecked(&self.bytes[..=self.len]) }
     }
 }
 
