@@ -108,7 +108,7 @@ fn no_control_character_of_a_name_reaches_the_terminal() {
     ] {
         let output = shm(command.iter().copied()).output().unwrap();
         let (said, told) = (calm(&output.stdout), calm(&output.stderr));
-        assert!(!(said + &told).lines().any(|line| line == "shm: forged"), "{told}");
+        assert!(!(said + &told).lines().any(|line| line.starts_with("shm: forged")), "{told}");
     }
     let escaped = "%1B%5D0%3Bpwned%07%0A%C2%9B31m%0Ashm%3A%20forged";
     let listed = ok(&mut shm(["ls"]));

@@ -201,7 +201,7 @@ fn what_is_taken_into_use_while_it_asks_stays() {
         mkfifo(&fifo.0, Mode::S_IRWXU).unwrap();
     }
     let script = format!(
-        "(read go < {}; exec 9< /dev/shm/one; \"$SHM\" rm sysv:0x2; \"$SHM\" create sysv:0x2 4K; echo > {}; exec cat /dev/zero > /dev/null) & \"$SHM\" rm --orphans || echo code $?; ls /dev/shm; \"$SHM\" wait sysv:0x2",
+        "(read go < {}; exec 9< /dev/shm/one; \"$SHM\" rm sysv:0x2; \"$SHM\" create sysv:0x2 4K; echo > {}; exec cat /dev/zero > /dev/null) & \"$SHM\" rm --orphans || echo code $?; ls /dev/shm; \"$SHM\" wait sysv:0x2 --timeout 0s",
         go.path(),
         held.path()
     );
