@@ -395,13 +395,13 @@ pub trait Backend: Debug + Send + Sync {
         Err(unsupported(id, "set the mode of", "this backend changes open regions only: open it"))
     }
 
-    /// Gives a region to another user, another group, or both, without opening it; `None` leaves one as it is. Who may
-    /// do so, [`SharedRegion::set_owner`] tells.
+    /// Gives a region to another user, another group, or both, without opening it; `None` leaves one as it is.
     ///
     /// # Errors
     ///
-    /// Those of [`set_mode`](Self::set_mode), where for the owner
+    /// Those of [`set_mode`](Self::set_mode), but
     ///
+    /// - [`PermissionDenied`](ErrorKind::PermissionDenied): the caller may not, as [`SharedRegion::set_owner`] says.
     /// - [`InvalidOptions`](ErrorKind::InvalidOptions): an id is `u32::MAX`, C's −1, which nobody has.
     ///
     /// # Platform-specific behavior

@@ -78,6 +78,12 @@ fn metadata(stat: &SegmentStat) -> Metadata {
     metadata
 }
 
+/// Sets owner and mode of what an identity stands for.
+fn set(id: &RegionId, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>) -> Result<()> {
+    let segment = find(id)?;
+    region::set(segment, uid, gid, mode).map_err(|error| failed(&error))
+}
+
 /// Lets in identities of this backend only.
 fn own<'a>(id: &'a RegionId, operation: &'static str) -> Result<&'a RegionId> {
     if id.backend() == NAME { Ok(id) } else { Err(wrong_backend(id, operation, NAME)) }
@@ -152,16 +158,16 @@ impl Backend for Sysv {
 
     fn set_mode_id(&self, id: &RegionId, mode: u32) -> Result<()> {
         const SET: &str = "set the mode of";
-        let set = |segment| region::set(segment, None, None, Some(mode)).map_err(|error| failed(&error));
-        let found = find(own(id, SET)?).and_then(|segment| check_mode(mode).map(|()| segment));
-        found.and_then(set).map_err(|error| error.operation(SET).region(id))
+        own(id, SET)?;
+        let set = check_mode(mode).and_then(|()| set(id, None, None, Some(mode)));
+        set.map_err(|error| error.operation(SET).region(id))
     }
 
     fn set_owner_id(&self, id: &RegionId, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         const SET: &str = "set the owner of";
-        let set = |segment| region::set(segment, uid, gid, None).map_err(|error| failed(&error));
-        let found = find(own(id, SET)?).and_then(|segment| check_owner(uid, gid).map(|()| segment));
-        found.and_then(set).map_err(|error| error.operation(SET).region(id))
+        own(id, SET)?;
+        let set = check_owner(uid, gid).and_then(|()| set(id, uid, gid, None));
+        set.map_err(|error| error.operation(SET).region(id))
     }
 
     fn holders_ids(&self, ids: &[RegionId]) -> Result<Vec<Result<Holders>>> {

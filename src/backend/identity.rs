@@ -82,6 +82,23 @@ impl RegionId {
     /// Those of [`Backend::set_mode`], and
     ///
     /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(all(any(feature = "posix", feature = "sysv"), target_os = "linux"))] {
+    /// use shared_region::{AnyBackend, Backend, CreateOptions, SharedRegion};
+    ///
+    /// let region = AnyBackend::default().create_unique("doc-", &CreateOptions::new(4096))?;
+    /// region.set_mode(0)?; // nobody can open it any more, its owner neither
+    /// if let Some(id) = region.id() {
+    ///     assert_eq!(id.metadata()?.mode(), 0);
+    ///     id.set_mode(0o600)?;
+    /// }
+    /// region.remove()?;
+    /// # }
+    /// # Ok::<(), shared_region::Error>(())
+    /// ```
     pub fn set_mode(&self, mode: u32) -> Result<()> {
         dispatch(self, "set the mode of", |backend| backend.set_mode_id(self, mode))
     }

@@ -177,6 +177,9 @@ pub fn a_missing_identity_is_not_found_and_a_foreign_one_invalid<S: Sut>() {
         return each_call_says::<S>(&id(&name), ErrorKind::Unsupported);
     }
     each_call_says::<S>(&id(&name), ErrorKind::NotFound);
+    // What is wrong whatever stands there is told first, as everywhere.
+    let wrong = [S::backend().set_mode(&name, 0o1777), S::backend().set_owner(&name, Some(u32::MAX), None)];
+    assert_eq!(wrong.map(|wrong| wrong.unwrap_err().kind()), [ErrorKind::InvalidOptions; 2]);
     let region = create::<S>(&name, 100);
     let before = S::native_stat(&name);
     each_call_says::<S>(&RegionId::named("elsewhere", *name), ErrorKind::InvalidName);
