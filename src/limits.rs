@@ -56,6 +56,7 @@ pub(crate) fn mappings_exceeded(errno: Errno) -> Option<Error> {
 }
 
 /// Why a region of huge pages cannot be had.
+#[cfg(any(feature = "posix", feature = "sysv"))]
 pub(crate) fn too_few_huge_pages(size: usize) -> String {
     format!("{size} bytes need more huge pages than are free: raise vm.nr_hugepages, or ask for less")
 }

@@ -170,6 +170,7 @@ pub(crate) fn try_huge_pages(start: *const u8, len: usize) {
 }
 
 /// Maps in what can be mapped in of a mapping that may be written; a page that cannot be had is no error here.
+#[cfg(feature = "posix")]
 pub(crate) fn try_prefault(start: *const u8, len: usize) {
     let _ = populate(start_of(start), len);
 }
