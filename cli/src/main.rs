@@ -1,6 +1,7 @@
 //! `shm`: one tool for both kinds of shared memory.
 
 use std::io::{self, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -88,7 +89,13 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            let _ = io::stderr().write_all(text::harmless(&error.to_string(), std::env::args_os()).as_bytes());
+            // It quotes arguments, which a shell's `*` may have filled with the names that a stranger chose: so it is made
+            // again, of arguments that are fit for a terminal.
+            let calm = std::env::args_os().map(|argument| text::printable(argument.as_bytes()));
+            let _ = match Cli::try_parse_from(calm) {
+                Err(error) => write!(io::stderr(), "{error}"),
+                Ok(_) => writeln!(io::stderr(), "error: an argument has characters that cannot be shown"),
+            };
             return ExitCode::from(2);
         }
         Err(help) => help.exit(),

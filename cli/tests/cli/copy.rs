@@ -8,13 +8,13 @@ fn a_copy_has_the_bytes_the_size_and_the_mode_in_either_backend() {
     for source in BACKENDS {
         let original = Region::made(source, "original", &[&bytes.len().to_string()]);
         ok_with(&mut shm(["write", &original.0]), &bytes);
-        ok(&mut shm(["chmod", "0440", &original.0]));
-        for target in BACKENDS {
+        for (target, mode) in BACKENDS.into_iter().flat_map(|target| [(target, 0o640), (target, 0o440)]) {
+            ok(&mut shm(["chmod", &format!("{mode:o}"), &original.0]));
             let copy = Region::new(format!("{target}:{}", name("copy")));
             // Also to somebody whom the mode keeps from writing: its maker holds it open.
             ok(&mut shm(["copy", &original.0, &copy.0]));
             let metadata = copy.id().metadata().unwrap();
-            assert_eq!((metadata.size(), metadata.mode()), (bytes.len() as u64, 0o440));
+            assert_eq!((metadata.size(), metadata.mode()), (bytes.len() as u64, mode));
             assert!(copy.bytes() == bytes);
         }
     }

@@ -1,8 +1,9 @@
 //! `shm write`.
 
 use std::fs::{self, File};
+use std::process::Stdio;
 
-use crate::support::{BACKENDS, Region, Scratch, fails, feed, name, ok, ok_with, refused, shm};
+use crate::support::{BACKENDS, Region, Scratch, eventually, fails, feed, name, ok, ok_with, refused, shm};
 
 #[test]
 fn a_file_and_standard_input_are_written_where_asked() {
@@ -99,6 +100,20 @@ fn options_that_go_together_only_are_asked_for_together() {
     }
     let told = fails(&mut shm(["write", "--create", &bare, "/proc/version"]), 2);
     assert!(told.contains("--backend"), "{told}");
+}
+
+/// What is written past the end would make it longer again.
+#[test]
+fn an_object_that_a_peer_shrinks_stays_short() {
+    let (region, zeros) = (Region::made("posix", "shrunk", &["256M", "--lazy"]), Scratch::new("zeros"));
+    File::create(&zeros.0).unwrap().set_len(256 << 20).unwrap();
+    let object = File::options().write(true).open(region.0.replace("posix:", "/dev/shm")).unwrap();
+    let child = shm(["write", &region.0, zeros.path()]).stderr(Stdio::piped()).spawn().unwrap();
+    eventually(|| region.id().metadata().unwrap().allocated() > Some(0));
+    object.set_len(0).unwrap();
+    let told = refused(child.wait_with_output().unwrap(), 1);
+    assert!(told.contains("shorter"), "{told}");
+    assert!(object.metadata().unwrap().len() < 256 << 20);
 }
 
 /// The mapping would be SIGBUS.
