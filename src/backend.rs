@@ -5,7 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::metadata::{Capabilities, ListEntry};
+use crate::holders::Holders;
+use crate::metadata::{Capabilities, ListEntry, Metadata};
 use crate::name::{RegionId, RegionName};
 use crate::options::{Backoff, CreateOptions, OpenOptions};
 use crate::region::SharedRegion;
@@ -15,6 +16,7 @@ use crate::region::SharedRegion;
     allow(unused_variables, reason = "without a backend there is nothing to hand them to")
 )]
 mod any;
+mod identity;
 
 pub use any::AnyBackend;
 #[cfg(any(feature = "posix", feature = "sysv"))]
@@ -59,8 +61,10 @@ pub use any::{DefaultBackend, Region};
 ///
 /// Beside `name` and `capabilities` six calls have to be written: [`create_with`](Self::create_with),
 /// [`create_unnamed`](Self::create_unnamed), [`open_id`](Self::open_id), [`exists`](Self::exists),
-/// [`remove_id`](Self::remove_id), [`list`](Self::list). The others have a default. What every backend needs for them is
-/// public:
+/// [`remove_id`](Self::remove_id), [`list`](Self::list). The others have a default; that of
+/// [`metadata_id`](Self::metadata_id), [`set_mode_id`](Self::set_mode_id), [`set_owner_id`](Self::set_owner_id),
+/// [`holders_ids`](Self::holders_ids) and [`remove_id_if_unused`](Self::remove_id_if_unused) is
+/// [`Unsupported`](ErrorKind::Unsupported). What every backend needs for them is public:
 ///
 /// - creating: [`CreateOptions::validate_for`] first,
 ///   [`settle`](CreateOptions::settle) once it is mapped;
@@ -70,7 +74,7 @@ pub use any::{DefaultBackend, Region};
 ///   [`SharedRegionExt::describe`](crate::SharedRegionExt::describe);
 /// - asking and changing: [`SharedRegion::metadata`], `set_mode` and `set_owner` are there for regions that lend a
 ///   descriptor;
-/// - telling: [`Metadata`](crate::Metadata) (from `std::fs::Metadata`, too), [`Capabilities`], [`ListEntry`].
+/// - telling: [`Metadata`] (from `std::fs::Metadata`, too), [`Holders`], [`Capabilities`], [`ListEntry`].
 ///
 /// `tests/conformance/files.rs` in the crate's repository is one over plain files, and the suite beside it checks any.
 pub trait Backend: Debug + Send + Sync {
@@ -306,6 +310,144 @@ pub trait Backend: Debug + Send + Sync {
     /// - [`InvalidName`](ErrorKind::InvalidName): the identity belongs to another backend; nothing is removed.
     fn remove_id(&self, id: &RegionId) -> Result<()>;
 
+    /// Asks the system about a region without opening it, so also about one that the caller may not open, or that has no
+    /// size yet.
+    ///
+    /// # Errors
+    ///
+    /// - [`NotFound`](ErrorKind::NotFound): nothing has that name.
+    /// - [`NotSharedMemory`](ErrorKind::NotSharedMemory): something else has the name.
+    /// - [`PermissionDenied`](ErrorKind::PermissionDenied): elsewhere than on Linux, the caller may not read it.
+    /// - [`Unsupported`](ErrorKind::Unsupported): this backend cannot.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **POSIX** on Linux: `fstatat` without following. Elsewhere `shm_open` for reading, `fstat`.
+    /// - **System V** on Linux: `/proc/sysvipc/shm`. Elsewhere `shmctl(IPC_STAT)`.
+    fn metadata(&self, name: &RegionName) -> Result<Metadata> {
+        self.metadata_id(&RegionId::named(self.name(), *name))
+    }
+
+    /// Asks about what an identity of this backend stands for, as [`metadata`](Self::metadata) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`metadata`](Self::metadata), and
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): the identity belongs to another backend.
+    fn metadata_id(&self, id: &RegionId) -> Result<Metadata> {
+        Err(unsupported(id, "look at", "this backend tells about open regions only: open it"))
+    }
+
+    /// Changes a region's permission bits without opening it, so that an owner whom the mode keeps out can give it back
+    /// to themselves. Mappings that exist keep their access.
+    ///
+    /// # Errors
+    ///
+    /// - [`NotFound`](ErrorKind::NotFound): nothing has that name.
+    /// - [`PermissionDenied`](ErrorKind::PermissionDenied): the caller is not the owner (System V: nor the creator).
+    ///   Elsewhere than on Linux also: the caller may not read it.
+    /// - [`InvalidOptions`](ErrorKind::InvalidOptions): the mode is over 0777.
+    /// - [`NotSharedMemory`](ErrorKind::NotSharedMemory): something else has the name, and is left alone.
+    /// - [`Unsupported`](ErrorKind::Unsupported): this backend cannot.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **POSIX** on Linux: `open(O_PATH | O_NOFOLLOW)`, and `chmod` of just that, which takes a `/proc`. Elsewhere
+    ///   `shm_open` for reading, `fchmod`.
+    /// - **System V**: `shmctl(IPC_SET)`.
+    fn set_mode(&self, name: &RegionName, mode: u32) -> Result<()> {
+        self.set_mode_id(&RegionId::named(self.name(), *name), mode)
+    }
+
+    /// Changes the permission bits of what an identity of this backend stands for, as [`set_mode`](Self::set_mode) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`set_mode`](Self::set_mode), and
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): the identity belongs to another backend.
+    fn set_mode_id(&self, id: &RegionId, mode: u32) -> Result<()> {
+        let _ = mode;
+        Err(unsupported(id, "set the mode of", "this backend changes open regions only: open it"))
+    }
+
+    /// Gives a region to another user, another group, or both, without opening it; `None` leaves one as it is. Who may
+    /// do so, [`SharedRegion::set_owner`] tells.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`set_mode`](Self::set_mode), where for the owner
+    ///
+    /// - [`InvalidOptions`](ErrorKind::InvalidOptions): an id is `u32::MAX`, C's −1, which nobody has.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// As [`set_mode`](Self::set_mode), with `chown` and `fchown`.
+    fn set_owner(&self, name: &RegionName, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        self.set_owner_id(&RegionId::named(self.name(), *name), uid, gid)
+    }
+
+    /// Gives away what an identity of this backend stands for, as [`set_owner`](Self::set_owner) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`set_owner`](Self::set_owner), and
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): the identity belongs to another backend.
+    fn set_owner_id(&self, id: &RegionId, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        let _ = (uid, gid);
+        Err(unsupported(id, "set the owner of", "this backend changes open regions only: open it"))
+    }
+
+    /// Finds out which processes hold a region, this one too, and how.
+    ///
+    /// The answer is about the past when it arrives. [`Holders::is_complete`] says whether anybody could have been
+    /// overlooked, such as another user's process.
+    ///
+    /// # Errors
+    ///
+    /// - [`NotFound`](ErrorKind::NotFound): nothing has that name.
+    /// - [`NotSharedMemory`](ErrorKind::NotSharedMemory): something else has the name.
+    /// - [`Unsupported`](ErrorKind::Unsupported): the backend or the system does not tell.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **POSIX** on Linux: looks for the object among the mappings and descriptors of every process in `/proc`.
+    ///   Processes of a PID namespace that is not below that of `/proc`, and descriptors on their way through a socket,
+    ///   are not seen, and nothing tells that they are there. Elsewhere `Unsupported`.
+    /// - **System V** on Linux: looks among the mappings of every process in `/proc`, until as many are found as the kernel
+    ///   counts. Elsewhere `Unsupported`.
+    fn holders(&self, name: &RegionName) -> Result<Holders> {
+        self.holders_id(&RegionId::named(self.name(), *name))
+    }
+
+    /// Finds out who holds what an identity of this backend stands for, as [`holders`](Self::holders) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`holders`](Self::holders), and
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): the identity belongs to another backend.
+    fn holders_id(&self, id: &RegionId) -> Result<Holders> {
+        let found = self.holders_ids(std::slice::from_ref(id)).map_err(|error| error.region(id))?;
+        found.into_iter().next().unwrap_or_else(|| Err(unsupported(id, HOLDERS, "this backend did not say")))
+    }
+
+    /// Finds out who holds each of many regions, by one look at all processes. The answers are in the order of `ids`, each
+    /// as [`holders_id`](Self::holders_id) gives it.
+    ///
+    /// # Errors
+    ///
+    /// - [`Unsupported`](ErrorKind::Unsupported): the backend or the system does not tell.
+    fn holders_ids(&self, ids: &[RegionId]) -> Result<Vec<Result<Holders>>> {
+        let _ = ids;
+        Err(Error::new(ErrorKind::Unsupported)
+            .operation(HOLDERS)
+            .backend(self.name())
+            .reason("this backend cannot tell who holds a region"))
+    }
+
     /// Removes a region that nobody holds, to clean up after a crash; says `false` if somebody holds it.
     ///
     /// A process that opens it between the look and the removal keeps a region without a name.
@@ -314,19 +456,28 @@ pub trait Backend: Debug + Send + Sync {
     ///
     /// Those of [`remove`](Self::remove), and
     ///
+    /// - [`NotFound`](ErrorKind::NotFound): POSIX: the name came to mean another object meanwhile, which is left alone.
     /// - [`Unsupported`](ErrorKind::Unsupported): it cannot be found out who holds it.
     ///
     /// # Platform-specific behavior
     ///
-    /// - **POSIX** on Linux: looks for the object among the mappings and descriptors of every process in `/proc`. If one
-    ///   of them may not be read the answer is `Unsupported`; that can happen to root too, in a sandbox. Processes of
-    ///   another PID namespace and descriptors on their way through a socket are not seen. Elsewhere `Unsupported`.
+    /// - **POSIX** on Linux: looks for a holder as [`holders`](Self::holders) does. If a process may not be looked into the
+    ///   answer is `Unsupported`; that can happen to root too, in a sandbox. Elsewhere `Unsupported`.
     /// - **System V**: the attach count.
     fn remove_if_unused(&self, name: &RegionName) -> Result<bool> {
-        Err(Error::new(ErrorKind::Unsupported)
-            .operation("remove if unused")
-            .region(&RegionId::named(self.name(), *name))
-            .reason("this backend cannot tell who holds a region: remove it if you know"))
+        self.remove_id_if_unused(&RegionId::named(self.name(), *name))
+    }
+
+    /// Removes what an identity of this backend stands for if nobody holds it, as
+    /// [`remove_if_unused`](Self::remove_if_unused) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`remove_if_unused`](Self::remove_if_unused), and
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): the identity belongs to another backend; nothing is removed.
+    fn remove_id_if_unused(&self, id: &RegionId) -> Result<bool> {
+        Err(unsupported(id, "remove if unused", "this backend cannot tell who holds a region: remove it if you know"))
     }
 
     /// Lists the regions of the backend's store, also those that the caller may not open, but not those that were
@@ -342,6 +493,14 @@ pub trait Backend: Debug + Send + Sync {
     /// - **System V** on Linux: `/proc/sysvipc/shm`; the identity is the key, or the segment id where the key is 0.
     ///   Elsewhere `Unsupported`.
     fn list(&self) -> Result<Vec<ListEntry>>;
+}
+
+/// What [`Backend::holders`] and its kin try.
+pub(crate) const HOLDERS: &str = "find the holders of";
+
+/// Says that a backend lacks a call that it may lack.
+fn unsupported(id: &RegionId, operation: &'static str, why: &'static str) -> Error {
+    Error::new(ErrorKind::Unsupported).operation(operation).region(id).reason(why)
 }
 
 /// Refuses an identity of another backend.
@@ -361,52 +520,4 @@ fn random_suffix() -> String {
             char::from(digit)
         })
         .collect()
-}
-
-impl RegionId {
-    /// Opens what this identity stands for, in its own backend.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Backend::open`], and
-    ///
-    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
-    /// use shared_region::{AnyBackend, Backend, CreateOptions, OpenOptions, RegionId, SharedRegion};
-    ///
-    /// let region = AnyBackend::default().create_unique("doc-", &CreateOptions::new(4096))?;
-    /// let text = region.id().map(|id| id.to_string()).unwrap_or_default(); // to another process
-    ///
-    /// let same = text.parse::<RegionId>()?.open(&OpenOptions::new())?;
-    /// assert_eq!(same.len(), 4096);
-    /// same.remove()?;
-    /// # }
-    /// # Ok::<(), shared_region::Error>(())
-    /// ```
-    pub fn open(&self, options: &OpenOptions) -> Result<Box<dyn SharedRegion>> {
-        dispatch(self, "open", |backend| backend.open_id(self, options))
-    }
-
-    /// Removes what this identity stands for, in its own backend.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Backend::remove`], and
-    ///
-    /// - [`BackendUnavailable`](ErrorKind::BackendUnavailable): this build has no such backend.
-    pub fn remove(&self) -> Result<()> {
-        dispatch(self, "remove", |backend| backend.remove_id(self))
-    }
-}
-
-/// Finds the backend of an identity and calls it.
-fn dispatch<R>(id: &RegionId, operation: &'static str, call: impl FnOnce(AnyBackend) -> Result<R>) -> Result<R> {
-    match id.backend().parse() {
-        Ok(backend) => call(backend),
-        Err(error) => Err(Error::operation(error, operation).subject(format_args!("\"{id}\""))),
-    }
 }

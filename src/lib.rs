@@ -30,7 +30,8 @@
 //! | create, open, remove, list | [`Backend`], [`CreateOptions`], [`OpenOptions`] |
 //! | read and write safely | [`SharedRegionExt`], [`SharedLayout`] |
 //! | name a region, pass it on | [`RegionName`], [`RegionId`], [`PosixName`] |
-//! | know what the system knows | [`Metadata`], [`SharedRegion::metadata`] |
+//! | know what the system knows | [`Metadata`], [`SharedRegion::metadata`], [`Backend::metadata`] |
+//! | know who holds a region | [`Holders`], [`Backend::holders`] |
 //! | write for both backends | [`Capabilities`] says where they differ |
 //! | understand a failure | [`Error`], [`ErrorKind`] |
 //! | adopt a descriptor | `PosixRegion`, by `TryFrom<OwnedFd>` |
@@ -57,6 +58,7 @@
 mod access;
 mod backend;
 mod error;
+mod holders;
 mod limits;
 mod memory;
 mod metadata;
@@ -75,6 +77,7 @@ pub use backend::{AnyBackend, Backend};
 #[cfg(any(feature = "posix", feature = "sysv"))]
 pub use backend::{DefaultBackend, Region};
 pub use error::{Error, ErrorKind, Result};
+pub use holders::{HeldMapping, Holder, Holders};
 pub use metadata::{Capabilities, ListEntry, Metadata};
 pub use name::{PosixName, RegionId, RegionName};
 pub use options::{Access, Allocation, CreateOptions, HugePages, OpenOptions, Removal};

@@ -31,7 +31,9 @@ macro_rules! facts {
 /// | fact | POSIX | System V |
 /// |---|---|---|
 /// | `size`, `mode`, `uid`, `gid`, `is_removed`, `changed` | yes | yes |
-/// | `attach_count`, `creator_uid`, `creator_gid`, `creator_pid`, `last_pid`, `attached`, `detached`, `locked` | | yes |
+/// | `native_id` | the inode | the segment id |
+/// | `key`, `attach_count`, `creator_uid`, `creator_gid`, `creator_pid`, `last_pid`, `attached`, `detached`, `locked` | | yes |
+/// | `resident`, `swapped` | | on Linux, from [`Backend::list`](crate::Backend::list) and [`metadata_id`](crate::Backend::metadata_id) |
 /// | `allocated`, `modified` | yes | |
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
@@ -41,7 +43,11 @@ pub struct Metadata {
     uid: u32,
     gid: u32,
     removed: bool,
+    native_id: Option<u64>,
+    key: Option<i32>,
     attach_count: Option<u64>,
+    resident: Option<u64>,
+    swapped: Option<u64>,
     allocated: Option<u64>,
     creator_uid: Option<u32>,
     creator_gid: Option<u32>,
@@ -63,7 +69,11 @@ impl Metadata {
             uid,
             gid,
             removed: false,
+            native_id: None,
+            key: None,
             attach_count: None,
+            resident: None,
+            swapped: None,
             allocated: None,
             creator_uid: None,
             creator_gid: None,
@@ -123,9 +133,17 @@ impl Metadata {
     }
 
     facts! {
+        /// Returns the system's own number for the object, which other tools show: the segment id (shmid), the inode.
+        native_id / with_native_id: u64,
+        /// Returns the System V key, if the segment has one; a removed one has none.
+        key / with_key: i32,
         /// Returns how many attachments exist, in all processes (`nattch`).
         attach_count / with_attach_count: u64,
-        /// Returns how many bytes of memory the object holds, rounded up to pages.
+        /// Returns how many of the object's bytes are in memory, in whole pages.
+        resident / with_resident: u64,
+        /// Returns how many of the object's bytes are swapped out, in whole pages.
+        swapped / with_swapped: u64,
+        /// Returns how many bytes of memory the object holds, swapped out or not, rounded up to pages.
         allocated / with_allocated: u64,
         /// Returns the user who created the object.
         creator_uid / with_creator_uid: u32,
@@ -155,6 +173,7 @@ impl From<&fs::Metadata> for Metadata {
             |seconds: i64, nanos: i64| SystemTime::UNIX_EPOCH + Duration::new(seconds.max(0) as u64, nanos as u32);
         Self::new(file.size(), file.mode(), file.uid(), file.gid())
             .with_removed(file.nlink() == 0)
+            .with_native_id(file.ino())
             .with_allocated(file.blocks().saturating_mul(512))
             .with_changed(time(file.ctime(), file.ctime_nsec()))
             .with_modified(time(file.mtime(), file.mtime_nsec()))

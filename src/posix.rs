@@ -7,12 +7,15 @@ use shared_region_posix::{self as leaf, EntryKind, MapAccess, Object, Stat};
 
 use crate::backend::{Backend, wrong_backend};
 use crate::error::{Error, ErrorKind, Result};
+use crate::holders::Holders;
 use crate::metadata::{Capabilities, ListEntry, Metadata};
 use crate::name::{PosixName, RegionId, RegionName};
 use crate::options::{CreateOptions, OpenOptions, Removal};
+use crate::region::{check_mode, check_owner};
 
 mod create;
 mod failure;
+mod holders;
 mod region;
 
 pub(crate) use create::create_with;
@@ -38,17 +41,29 @@ fn look(subject: &Subject<'_>) -> Result<Option<Stat>> {
     match leaf::kind(subject.native()) {
         Ok((EntryKind::SharedMemory, stat)) => Ok(Some(stat)),
         Ok((kind, _)) => Err(subject.foreign(kind)),
-        Err(error) if unsupported(&error) => Ok(None),
+        // With a code it is a sandbox that lacks the call.
+        Err(error) if unsupported(&error) && error.raw_os_error().is_none() => Ok(None),
         Err(error) => Err(subject.failed(&error)),
     }
 }
 
+/// Asks about what has the name, which the system may not tell.
+fn stat(subject: &Subject<'_>) -> Result<Stat> {
+    look(subject)?.ok_or_else(|| {
+        subject.error(ErrorKind::Unsupported).reason("this system tells about open objects only: open it")
+    })
+}
+
 fn metadata(stat: &Stat) -> Metadata {
-    Metadata::new(stat.len(), stat.mode(), stat.uid(), stat.gid())
+    let metadata = Metadata::new(stat.len(), stat.mode(), stat.uid(), stat.gid())
         .with_removed(stat.links() == 0)
         .with_allocated(stat.allocated())
         .with_changed(stat.changed())
-        .with_modified(stat.modified())
+        .with_modified(stat.modified());
+    match stat.inode() {
+        0 => metadata, // macOS does not tell
+        inode => metadata.with_native_id(inode),
+    }
 }
 
 fn native(id: &RegionId) -> &CStr {
@@ -149,36 +164,29 @@ impl Backend for Posix {
         leaf::unlink(native(id)).map_err(|error| subject.failed(&error))
     }
 
-    fn remove_if_unused(&self, name: &RegionName) -> Result<bool> {
-        let id = RegionId::named(NAME, *name);
-        let subject = Subject::new(&id, "remove if unused");
-        let unknown = |why: String| Err(subject.error(ErrorKind::Unsupported).reason(why));
-        let Some(stat) = look(&subject)? else {
-            return unknown("this system does not tell who holds an object: remove it if you know".into());
-        };
-        let holders = match leaf::holders(stat.device(), stat.inode()) {
-            Ok(holders) => holders,
-            Err(error) => {
-                return unknown(format!("/proc cannot be read, so nobody knows who holds it: {error}"));
-            }
-        };
-        if !holders.pids().is_empty() {
-            return Ok(false);
-        }
-        if !holders.is_complete() {
-            return unknown(format!(
-                "{} processes could not be looked into, and one of them may hold it: run as root, or remove it if you know",
-                holders.unreadable()
-            ));
-        }
-        match look(&subject)? {
-            Some(now) if (now.device(), now.inode()) == (stat.device(), stat.inode()) => {}
-            _ => {
-                return Err(subject.error(ErrorKind::NotFound).reason("the name means another object by now"));
-            }
-        }
-        leaf::unlink(native(&id)).map_err(|error| subject.failed(&error))?;
-        Ok(true)
+    fn metadata_id(&self, id: &RegionId) -> Result<Metadata> {
+        let subject = Subject::new(own(id, "look at")?, "look at");
+        stat(&subject).map(|stat| metadata(&stat))
+    }
+
+    fn set_mode_id(&self, id: &RegionId, mode: u32) -> Result<()> {
+        let subject = Subject::new(own(id, "set the mode of")?, "set the mode of");
+        check_mode(mode).map_err(|error| subject.told(error))?;
+        leaf::set_mode(native(id), mode).map_err(|error| subject.failed(&error))
+    }
+
+    fn set_owner_id(&self, id: &RegionId, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        let subject = Subject::new(own(id, "set the owner of")?, "set the owner of");
+        check_owner(uid, gid).map_err(|error| subject.told(error))?;
+        leaf::set_owner(native(id), uid, gid).map_err(|error| subject.failed(&error))
+    }
+
+    fn holders_ids(&self, ids: &[RegionId]) -> Result<Vec<Result<Holders>>> {
+        holders::find(ids)
+    }
+
+    fn remove_id_if_unused(&self, id: &RegionId) -> Result<bool> {
+        holders::remove_if_none(own(id, "remove if unused")?)
     }
 
     fn list(&self) -> Result<Vec<ListEntry>> {

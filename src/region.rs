@@ -107,7 +107,7 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     /// - **System V**: `shmctl(IPC_SET)`.
     fn set_mode(&self, mode: u32) -> Result<()> {
         const SET: &str = "set the mode of";
-        self.check_mode(mode, SET)?;
+        check_mode(mode).map_err(|error| self.describe(error, SET))?;
         by_descriptor(self, SET, |file| file.set_permissions(Permissions::from_mode(mode)))
     }
 
@@ -127,7 +127,7 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     ///   time, one can undo the other.
     fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         const SET: &str = "set the owner of";
-        self.check_owner(uid, gid, SET)?;
+        check_owner(uid, gid).map_err(|error| self.describe(error, SET))?;
         by_descriptor(self, SET, |file| fchown(file, uid, gid))
     }
 
@@ -268,29 +268,27 @@ pub(crate) trait Describe: SharedRegion {
     fn error(&self, kind: ErrorKind, operation: &'static str) -> Error {
         self.describe(Error::new(kind), operation)
     }
-
-    /// Refuses a mode that is more than permission bits.
-    fn check_mode(&self, mode: u32, operation: &'static str) -> Result<()> {
-        if mode & !0o777 == 0 {
-            return Ok(());
-        }
-        Err(self
-            .error(ErrorKind::InvalidOptions, operation)
-            .reason(format!("mode {mode:#o} has bits beyond 0o777: permission bits only")))
-    }
-
-    /// Refuses the id that no user has: chown(2) takes it for "unchanged", shmctl(2) for an error.
-    fn check_owner(&self, uid: Option<u32>, gid: Option<u32>, operation: &'static str) -> Result<()> {
-        if uid != Some(u32::MAX) && gid != Some(u32::MAX) {
-            return Ok(());
-        }
-        Err(self
-            .error(ErrorKind::InvalidOptions, operation)
-            .reason("4294967295 is -1 in C and nobody's id: pass None to leave one as it is"))
-    }
 }
 
 impl<R: SharedRegion + ?Sized> Describe for R {}
+
+/// Refuses a mode that is more than permission bits.
+pub(crate) fn check_mode(mode: u32) -> Result<()> {
+    if mode & !0o777 == 0 {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidOptions)
+        .reason(format!("mode {mode:#o} has bits beyond 0o777: permission bits only")))
+}
+
+/// Refuses the id that no user has: chown(2) takes it for "unchanged", shmctl(2) for an error.
+pub(crate) fn check_owner(uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+    if uid != Some(u32::MAX) && gid != Some(u32::MAX) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidOptions)
+        .reason("4294967295 is -1 in C and nobody's id: pass None to leave one as it is"))
+}
 
 /// Makes a system call with a region's descriptor, anew as long as signals interrupt it.
 fn by_descriptor<R: SharedRegion + ?Sized, T>(

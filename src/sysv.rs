@@ -3,15 +3,17 @@
 use nix::errno::Errno;
 use shared_region_sysv::{self as leaf, Segment, SegmentStat};
 
-use crate::access::SharedRegionExt;
-use crate::backend::{Backend, wrong_backend};
+use crate::backend::{Backend, HOLDERS, wrong_backend};
 use crate::error::{Error, ErrorKind, Result};
+use crate::holders::Holders;
 use crate::metadata::{Capabilities, ListEntry, Metadata};
 use crate::name::{RegionId, RegionName};
 use crate::options::{CreateOptions, OpenOptions};
+use crate::region::{check_mode, check_owner};
 
 mod create;
 mod failure;
+mod holders;
 mod region;
 
 pub(crate) use create::create_with;
@@ -48,8 +50,9 @@ fn find(id: &RegionId) -> Result<Segment> {
 }
 
 fn metadata(stat: &SegmentStat) -> Metadata {
-    let metadata = Metadata::new(stat.size() as u64, stat.mode(), stat.uid(), stat.gid())
+    let mut metadata = Metadata::new(stat.size() as u64, stat.mode(), stat.uid(), stat.gid())
         .with_removed(stat.is_removed())
+        .with_native_id(stat.segment().id().unsigned_abs().into())
         .with_attach_count(stat.attach_count())
         .with_creator_uid(stat.creator_uid())
         .with_creator_gid(stat.creator_gid())
@@ -57,14 +60,22 @@ fn metadata(stat: &SegmentStat) -> Metadata {
         .with_last_pid(stat.last_pid())
         .with_changed(stat.change_time())
         .with_locked(stat.is_locked());
-    let metadata = match stat.attach_time() {
-        Some(time) => metadata.with_attached(time),
-        None => metadata,
-    };
-    match stat.detach_time() {
-        Some(time) => metadata.with_detached(time),
-        None => metadata,
+    if stat.key() != leaf::IPC_PRIVATE {
+        metadata = metadata.with_key(stat.key());
     }
+    if let Some(time) = stat.attach_time() {
+        metadata = metadata.with_attached(time);
+    }
+    if let Some(time) = stat.detach_time() {
+        metadata = metadata.with_detached(time);
+    }
+    if let Some(bytes) = stat.resident() {
+        metadata = metadata.with_resident(bytes);
+    }
+    if let Some(bytes) = stat.swapped() {
+        metadata = metadata.with_swapped(bytes);
+    }
+    metadata
 }
 
 /// Lets in identities of this backend only.
@@ -101,11 +112,7 @@ impl Backend for Sysv {
     }
 
     fn create_unnamed(&self, options: &CreateOptions) -> Result<SysvRegion> {
-        let (mut region, undo) = create::create(None, options)?;
-        // Marked for removal, it goes with its last user.
-        undo.now().map_err(|error| region.describe(failed(&error), "create"))?;
-        region.remover = None;
-        Ok(region)
+        create::create(None, options).map(|(region, _)| region)
     }
 
     fn open_id(&self, id: &RegionId, options: &OpenOptions) -> Result<SysvRegion> {
@@ -126,17 +133,45 @@ impl Backend for Sysv {
         find(own(id, "remove")?).and_then(region::remove).map_err(|error| error.operation("remove").region(id))
     }
 
-    fn remove_if_unused(&self, name: &RegionName) -> Result<bool> {
-        let id = RegionId::named(NAME, *name);
-        let removed = find(&id).and_then(|segment| {
-            let unused = region::look(segment).map(|stat| stat.attach_count() == 0);
-            match unused {
-                Ok(true) => segment.remove().map(|()| true),
-                other => other,
-            }
-            .map_err(|error| failed(&error))
+    fn metadata_id(&self, id: &RegionId) -> Result<Metadata> {
+        let stat = find(own(id, "look at")?).and_then(|segment| {
+            // The list knows more, and asks for no permission.
+            region::listed(segment).map_or_else(|| segment.stat(), Ok).map_err(|error| failed(&error))
         });
-        removed.map_err(|error| error.operation("remove if unused").region(&id))
+        stat.map(|stat| metadata(&stat)).map_err(|error| error.operation("look at").region(id))
+    }
+
+    fn set_mode_id(&self, id: &RegionId, mode: u32) -> Result<()> {
+        const SET: &str = "set the mode of";
+        let set = |segment| region::set(segment, None, None, Some(mode)).map_err(|error| failed(&error));
+        let found = find(own(id, SET)?).and_then(|segment| check_mode(mode).map(|()| segment));
+        found.and_then(set).map_err(|error| error.operation(SET).region(id))
+    }
+
+    fn set_owner_id(&self, id: &RegionId, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        const SET: &str = "set the owner of";
+        let set = |segment| region::set(segment, uid, gid, None).map_err(|error| failed(&error));
+        let found = find(own(id, SET)?).and_then(|segment| check_owner(uid, gid).map(|()| segment));
+        found.and_then(set).map_err(|error| error.operation(SET).region(id))
+    }
+
+    fn holders_ids(&self, ids: &[RegionId]) -> Result<Vec<Result<Holders>>> {
+        holders::find_all(ids).map_err(|error| error.operation(HOLDERS).backend(NAME))
+    }
+
+    fn remove_id_if_unused(&self, id: &RegionId) -> Result<bool> {
+        const REMOVE: &str = "remove if unused";
+        let removed = find(own(id, REMOVE)?).and_then(|segment| {
+            let stat = region::look(segment).map_err(|error| failed(&error))?;
+            if stat.is_removed() {
+                return Err(region::removed_before());
+            }
+            if stat.attach_count() > 0 {
+                return Ok(false);
+            }
+            segment.remove().map(|()| true).map_err(|error| failed(&error))
+        });
+        removed.map_err(|error| error.operation(REMOVE).region(id))
     }
 
     fn list(&self) -> Result<Vec<ListEntry>> {

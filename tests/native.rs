@@ -153,6 +153,17 @@ mod posix {
     }
 
     #[test]
+    fn its_native_id_is_the_inode_that_ls_shows() {
+        use std::os::unix::fs::MetadataExt;
+        let region = Posix.create_unique("native-", &CreateOptions::new(1)).unwrap();
+        let id = region.id().unwrap();
+        let shown = std::fs::metadata(format!("/dev/shm{}", id.name().unwrap())).map(|file| file.ino());
+        let known = [id.metadata(), region.metadata()].map(|metadata| metadata.unwrap().native_id());
+        region.remove().unwrap();
+        assert_eq!(known, [Some(shown.unwrap()); 2]);
+    }
+
+    #[test]
     fn its_capabilities_are_those_of_the_table() {
         let linux = cfg!(target_os = "linux");
         let table = Capabilities::new()
@@ -198,6 +209,21 @@ mod sysv {
     #[cfg(target_os = "linux")]
     fn removal_on_drop_tells_processes_with_the_same_pid_apart() {
         super::removal_on_drop_tells_processes_with_the_same_pid_apart(Sysv);
+    }
+
+    #[test]
+    fn its_native_id_is_the_segment_id_by_which_it_is_found() {
+        use shared_region::{CreateOptions, RegionId, SharedRegion};
+        let region = Sysv.create_unique("native-", &CreateOptions::new(1)).unwrap();
+        let (id, segment) = (region.id().unwrap(), RegionId::Segment(region.shmid()));
+        let known = [id.metadata(), segment.metadata(), region.metadata()];
+        region.remove().unwrap();
+        for metadata in known {
+            let metadata = metadata.unwrap();
+            assert_eq!((metadata.native_id(), metadata.key()), (Some(region.shmid() as u64), region.key()));
+        }
+        // A removed segment has no key any more.
+        assert_eq!(segment.metadata().unwrap().key(), None);
     }
 
     #[test]

@@ -129,9 +129,11 @@ impl Plan {
         Self { quick, machine, processors, tasks: Vec::new(), skipped: Vec::new() }
     }
 
-    /// The sizes of a quick run, or all.
+    /// The sizes of a quick run, or all, in order.
     pub(crate) fn sizes(&self, quick: &[u64], more: &[u64]) -> Vec<u64> {
-        if self.quick { quick.to_vec() } else { [quick, more].concat() }
+        let mut sizes = if self.quick { quick.to_vec() } else { [quick, more].concat() };
+        sizes.sort_unstable();
+        sizes
     }
 
     /// Registers a comparison. `prepare` sets up its subjects just before they are measured; what they hold is dropped

@@ -15,11 +15,12 @@ pub(crate) struct Effort {
 
 impl Effort {
     pub(crate) const QUICK: Self = Self { time: Duration::from_millis(400), rounds: 5..=51 };
-    pub(crate) const FULL: Self = Self { time: Duration::from_secs(4), rounds: 15..=501 };
+    pub(crate) const FULL: Self = Self { time: Duration::from_secs(4), rounds: 7..=501 };
 }
 
 /// Measures the subjects of one comparison, once each in every round, in random order, so that whatever else goes on
-/// here hits all of them alike. `interrupted` is asked before each sample, and ends it all by an error. `tick` hears how much of the work is done, from 0 to 1.
+/// here hits all of them alike. `interrupted` is asked before each sample, and ends it all by an error. `tick` hears how
+/// much of the work is done, from 0 to 1.
 pub(crate) fn sample(
     case: &Case,
     mut subjects: Vec<Subject>,
@@ -62,7 +63,11 @@ fn prepare(subject: &mut Subject) -> Result<u64> {
     (subject.verify)()?;
     let mut batch = 1;
     loop {
-        let took = (subject.run)(batch)?;
+        let mut took = (subject.run)(batch)?;
+        // Once more, as it may have been something else that took so long; but hardly longer than this.
+        if (subject.sample..PATIENCE).contains(&took) {
+            took = took.min((subject.run)(batch)?);
+        }
         if took >= subject.sample {
             return Ok(batch);
         }
@@ -70,6 +75,9 @@ fn prepare(subject: &mut Subject) -> Result<u64> {
         batch *= (missing as u64).clamp(2, 100);
     }
 }
+
+/// Longer than a processor is given to somebody else at once.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Times `count` calls in a row.
 pub(crate) fn time(count: u64, mut call: impl FnMut() -> Result<()>) -> Result<Duration> {

@@ -71,10 +71,10 @@ mod stat;
 mod store;
 mod sys;
 
-pub use crate::holders::{Holders, holders};
+pub use crate::holders::{HeldMapping, Holder, Holders, holders, holders_of, is_held};
 pub use crate::mapping::{MapAccess, Mapping};
 pub use crate::object::Object;
 pub use crate::open::OpenOptions;
 pub use crate::space::{GrowthLock, Reserved, Sizing};
 pub use crate::stat::Stat;
-pub use crate::store::{EntryKind, Store, kind, list, store, unlink};
+pub use crate::store::{EntryKind, Store, kind, list, set_mode, set_owner, store, unlink};

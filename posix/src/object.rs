@@ -2,11 +2,10 @@
 
 use std::ffi::CStr;
 use std::fmt;
-use std::fs::{File, Metadata, Permissions};
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
-use std::sync::OnceLock;
+use std::os::unix::fs::{PermissionsExt, fchown};
 
 use memmap2::MmapOptions;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -14,6 +13,7 @@ use nix::libc;
 
 use crate::mapping::{MapAccess, Mapping};
 use crate::stat::Stat;
+use crate::store::EntryKind;
 use crate::sys;
 
 /// Holds a shared memory object open: owns its descriptor.
@@ -45,18 +45,14 @@ use crate::sys;
 pub struct Object {
     pub(crate) file: File,
     pub(crate) writable: bool,
-    /// Device and inode, once somebody has asked.
-    identity: OnceLock<(u64, u64)>,
+    /// Device and inode, where they were told when it was opened.
+    identity: Option<(u64, u64)>,
 }
 
 impl Object {
-    pub(crate) fn new(file: File, writable: bool) -> Self {
-        Self { file, writable, identity: OnceLock::new() }
-    }
-
-    /// Takes over what is known about the file.
-    pub(crate) fn known(file: File, writable: bool, metadata: &Metadata) -> Self {
-        Self { file, writable, identity: OnceLock::from((metadata.dev(), metadata.ino())) }
+    /// Keeps what a stat said of the file, for [`identity`](Self::identity).
+    pub(crate) fn new(file: File, writable: bool, stat: Option<&Stat>) -> Self {
+        Self { file, writable, identity: stat.map(|stat| (stat.device(), stat.inode())) }
     }
 
     /// Creates an object in the store that has no name yet, readable and writable here, of size 0.
@@ -79,10 +75,10 @@ impl Object {
     #[doc(alias = "O_TMPFILE")]
     pub fn create_unlinked(mode: u32) -> io::Result<Self> {
         let file = sys::create_unlinked(mode)?;
-        let metadata = sys::retry(|| file.metadata())?;
-        let object = Self::known(file, true, &metadata);
+        let (_, stat) = sys::look(&file)?;
+        let object = Self::new(file, true, Some(&stat));
         // The umask may have taken any bit, and a default ACL of the directory may have changed them all.
-        if metadata.mode() & 0o7777 != mode & 0o7777 {
+        if stat.mode() != mode & 0o7777 {
             object.set_mode(mode)?;
         }
         Ok(object)
@@ -150,7 +146,7 @@ impl Object {
     /// [memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html)
     #[doc(alias = "memfd_create")]
     pub fn memfd(debug_name: &CStr, mode: u32) -> io::Result<Self> {
-        let object = Self::new(sys::memfd(debug_name, false)?, true);
+        let object = Self::new(sys::memfd(debug_name, false)?, true, None);
         object.set_mode(mode)?;
         Ok(object)
     }
@@ -174,7 +170,7 @@ impl Object {
     /// [memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html), `MFD_HUGETLB`
     #[doc(alias = "MFD_HUGETLB")]
     pub fn memfd_of_huge_pages(debug_name: &CStr, mode: u32) -> io::Result<Self> {
-        let object = Self::new(sys::memfd(debug_name, true)?, true);
+        let object = Self::new(sys::memfd(debug_name, true)?, true, None);
         object.set_mode(mode)?;
         Ok(object)
     }
@@ -231,19 +227,19 @@ impl Object {
     /// [fstat(2)](https://man7.org/linux/man-pages/man2/stat.2.html)
     #[doc(alias = "fstat")]
     pub fn stat(&self) -> io::Result<Stat> {
-        sys::retry(|| self.file.metadata()).map(|metadata| Stat::new(&metadata))
+        sys::look(&self.file).map(|(_, stat)| stat)
     }
 
-    /// Returns device and inode, as [`stat`](Self::stat) does. They name the object for as long as it is open, so the
-    /// system is asked once at most, and not at all after an opening that looked.
+    /// Returns device and inode, as [`stat`](Self::stat) does. They name the object for as long as it is open. The
+    /// system is asked for those of a memfd alone: all other ways to an object have looked at it.
     ///
     /// # Errors
     ///
     /// Those of [`stat`](Self::stat).
     pub fn identity(&self) -> io::Result<(u64, u64)> {
-        match self.identity.get() {
-            Some(&identity) => Ok(identity),
-            None => self.stat().map(|stat| *self.identity.get_or_init(|| (stat.device(), stat.inode()))),
+        match self.identity {
+            Some(identity) => Ok(identity),
+            None => self.stat().map(|stat| (stat.device(), stat.inode())),
         }
     }
 
@@ -326,7 +322,7 @@ impl Object {
     #[doc(alias("dup", "F_DUPFD_CLOEXEC"))]
     pub fn try_clone(&self) -> io::Result<Self> {
         let file = sys::retry(|| self.file.try_clone())?;
-        Ok(Self { file, writable: self.writable, identity: self.identity.clone() })
+        Ok(Self { file, writable: self.writable, identity: self.identity })
     }
 }
 
@@ -365,15 +361,15 @@ impl TryFrom<OwnedFd> for Object {
             return Err(sys::error(libc::EBADF));
         }
         let file = File::from(fd);
-        let metadata = sys::retry(|| file.metadata())?;
-        if !sys::is_shared_memory(&metadata) {
+        let (kind, stat) = sys::look(&file)?;
+        if kind != EntryKind::SharedMemory {
             return Err(sys::error(libc::ENODEV));
         }
         let access = flags & OFlag::O_ACCMODE;
         if access == OFlag::O_WRONLY {
             return Err(sys::error(libc::EACCES));
         }
-        Ok(Self::known(file, access == OFlag::O_RDWR, &metadata))
+        Ok(Self::new(file, access == OFlag::O_RDWR, Some(&stat)))
     }
 }
 

@@ -7,6 +7,7 @@ use nix::libc;
 
 use crate::object::Object;
 use crate::stat::Stat;
+use crate::store::EntryKind;
 use crate::sys;
 
 /// Says how to open a shared memory object by its name.
@@ -119,16 +120,15 @@ impl OpenOptions {
             return Err(sys::error(libc::EINVAL));
         }
         let file = sys::retry(|| sys::open(name, self.write, self.create_new, self.mode))?;
-        let metadata = sys::retry(|| file.metadata()).inspect_err(|_| {
+        let (kind, stat) = sys::look(&file).inspect_err(|_| {
             if self.create_new {
                 // All or nothing: the name is this call's own.
                 let _ = sys::unlink(name);
             }
         })?;
-        if !sys::is_shared_memory(&metadata) {
+        if kind != EntryKind::SharedMemory {
             return Err(sys::error(libc::ENODEV));
         }
-        let stat = Stat::new(&metadata);
-        Ok((Object::known(file, self.write, &metadata), stat))
+        Ok((Object::new(file, self.write, Some(&stat)), stat))
     }
 }

@@ -31,25 +31,25 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(alias("fstat", "st_size"))]
 pub struct Stat {
-    len: u64,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    links: u64,
-    device: u64,
-    inode: u64,
-    allocated: u64,
-    block_size: u64,
-    accessed: Time,
-    modified: Time,
-    changed: Time,
+    pub(crate) len: u64,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) links: u64,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) allocated: u64,
+    pub(crate) block_size: u64,
+    pub(crate) accessed: Time,
+    pub(crate) modified: Time,
+    pub(crate) changed: Time,
 }
 
 /// Seconds since the epoch, and nanoseconds, as the system tells them: few who look at an object ask for its times.
-type Time = (i64, i64);
+pub(crate) type Time = (i64, i64);
 
-impl Stat {
-    pub(crate) fn new(metadata: &Metadata) -> Self {
+impl From<&Metadata> for Stat {
+    fn from(metadata: &Metadata) -> Self {
         Self {
             len: metadata.size(),
             mode: metadata.mode() & 0o7777,
@@ -65,7 +65,9 @@ impl Stat {
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
+}
 
+impl Stat {
     /// Returns the size in bytes, 0 for an object that its creator has not sized yet.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "0 means that the size is still to come")]

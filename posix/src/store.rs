@@ -115,6 +115,67 @@ pub fn kind(name: &CStr) -> io::Result<(EntryKind, Stat)> {
     sys::kind(name)
 }
 
+/// Sets the permission bits of the object with a name, at most `0o7777`.
+///
+/// On Linux it is not opened for reading or writing, so that no permission on it is needed: its owner can take back
+/// what mode 0 keeps everybody out of.
+///
+/// # Errors
+///
+/// - `NotFound` (`ENOENT`): there is no such name.
+/// - `PermissionDenied` (`EPERM`): the caller is neither its owner nor privileged.
+/// - `ENODEV`: what stands there is no shared memory, and is left alone.
+/// - `EINVAL`: no valid name. `ENAMETOOLONG`: over 255 bytes.
+/// - `Unsupported`: there is no `shm_open`; or, on Linux, no `/proc`.
+///
+/// # Platform-specific behavior
+///
+/// - Linux: `open(O_PATH | O_NOFOLLOW)`, `fstat`, and `chmod` of what was opened, through `/proc/thread-self/fd`. So the
+///   object that is looked at is the one that is changed; a link is not followed, nothing is waited for.
+/// - Elsewhere: `shm_open` for reading, and `fchmod`; `EACCES` without read permission.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use std::ffi::CString;
+/// use shared_region_posix::{OpenOptions, kind, set_mode, unlink};
+///
+/// let name = CString::new(format!("/doc-set-mode-{}", std::process::id()))?;
+/// OpenOptions::new().write(true).create_new(true).mode(0).open(&name)?;
+/// set_mode(&name, 0o600)?;
+/// assert_eq!(kind(&name)?.1.mode(), 0o600);
+/// unlink(&name)?;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # References
+///
+/// [POSIX `chmod`](https://pubs.opengroup.org/onlinepubs/9799919799/functions/chmod.html),
+/// [chmod(2)](https://man7.org/linux/man-pages/man2/chmod.2.html),
+/// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html), `O_PATH`
+#[doc(alias("chmod", "fchmodat"))]
+pub fn set_mode(name: &CStr, mode: u32) -> io::Result<()> {
+    sys::set_mode(name, mode & 0o7777)
+}
+
+/// Gives the object with a name to another user, another group, or both, reaching it as [`set_mode`] does.
+///
+/// # Errors
+///
+/// Those of [`set_mode`]; `PermissionDenied` (`EPERM`) also where the owner names another user, or a group that they are
+/// not in, without privilege.
+///
+/// # References
+///
+/// [POSIX `chown`](https://pubs.opengroup.org/onlinepubs/9799919799/functions/chown.html),
+/// [chown(2)](https://man7.org/linux/man-pages/man2/chown.2.html)
+#[doc(alias("chown", "fchownat"))]
+pub fn set_owner(name: &CStr, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+    sys::set_owner(name, uid, gid)
+}
+
 /// Asks for the size and the free space of the store.
 ///
 /// # Errors

@@ -1,10 +1,11 @@
 //! The one place that knows which system this is. Each file below has the same functions:
 //!
-//! - `open`, `unlink`, `kind`, `list`, `store`: names; `is_shared_memory`, `names_only`: what was opened;
+//! - `open`, `unlink`, `kind`, `set_mode`, `set_owner`, `list`, `store`: names;
+//! - `look`, `names_only`: what was opened;
 //! - `create_unlinked`, `link`, `can_link`, `memfd`, `forbid_shrink`, `forbid_growth`: objects without a
 //!   name;
 //! - `check_room`, `reserve`, `clear_tail`, `lock_for_growth` with its `Lock`, `prefault`: storage;
-//! - `holders`.
+//! - `holders_of`, `is_held`.
 
 use std::fs::File;
 use std::hint::black_box;

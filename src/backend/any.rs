@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use super::Backend;
 use crate::error::{Error, ErrorKind, Result};
-use crate::metadata::{Capabilities, ListEntry};
+use crate::holders::Holders;
+use crate::metadata::{Capabilities, ListEntry, Metadata};
 use crate::name::{RegionId, RegionName};
 use crate::options::{CreateOptions, OpenOptions};
 #[cfg(feature = "posix")]
@@ -188,8 +189,24 @@ impl Backend for AnyBackend {
         each!(self, backend => backend.remove_id(id))
     }
 
-    fn remove_if_unused(&self, name: &RegionName) -> Result<bool> {
-        each!(self, backend => backend.remove_if_unused(name))
+    fn metadata_id(&self, id: &RegionId) -> Result<Metadata> {
+        each!(self, backend => backend.metadata_id(id))
+    }
+
+    fn set_mode_id(&self, id: &RegionId, mode: u32) -> Result<()> {
+        each!(self, backend => backend.set_mode_id(id, mode))
+    }
+
+    fn set_owner_id(&self, id: &RegionId, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        each!(self, backend => backend.set_owner_id(id, uid, gid))
+    }
+
+    fn holders_ids(&self, ids: &[RegionId]) -> Result<Vec<Result<Holders>>> {
+        each!(self, backend => backend.holders_ids(ids))
+    }
+
+    fn remove_id_if_unused(&self, id: &RegionId) -> Result<bool> {
+        each!(self, backend => backend.remove_id_if_unused(id))
     }
 
     fn list(&self) -> Result<Vec<ListEntry>> {

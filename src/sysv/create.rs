@@ -4,9 +4,10 @@ use std::io;
 
 use shared_region_sysv::{self as leaf, AttachOptions, GetOptions, HugePages as LeafPages, Segment};
 
-use super::failure::{attach_failed, create_failed};
+use super::failure::{attach_failed, create_failed, failed};
 use super::region::SysvRegion;
 use super::{NAME, Sysv};
+use crate::access::SharedRegionExt;
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{RegionId, RegionName};
@@ -15,17 +16,6 @@ use crate::process::Process;
 
 /// Removes a segment again, unless told that all went well.
 pub(super) struct Undo(Option<Segment>);
-
-impl Undo {
-    /// Removes it, and tries once more if that fails.
-    pub(super) fn now(mut self) -> io::Result<()> {
-        if let Some(segment) = self.0 {
-            segment.remove()?;
-        }
-        self.0 = None;
-        Ok(())
-    }
-}
 
 impl Drop for Undo {
     fn drop(&mut self) {
@@ -56,7 +46,8 @@ pub(super) fn create_new(id: &RegionId, options: &CreateOptions) -> Result<SysvR
     Ok(region)
 }
 
-/// Makes a segment and attaches it. Without an identity it is private, and known by its segment id.
+/// Makes a segment and attaches it. Without an identity it is private, known by its segment id, and goes with its last
+/// user.
 pub(super) fn create(id: Option<&RegionId>, options: &CreateOptions) -> Result<(SysvRegion, Undo)> {
     let told = |error: Error| {
         let error = error.operation("create").backend(NAME);
@@ -91,10 +82,16 @@ pub(super) fn create(id: Option<&RegionId>, options: &CreateOptions) -> Result<(
         undo.0 = None;
         return Err(told(gone(Error::new(ErrorKind::NotFound))));
     }
+    let named = id.is_some();
     let id = id.cloned().unwrap_or(RegionId::Segment(segment.id()));
     let mut region = SysvRegion { attachment, id, remover: None };
+    if !named {
+        // Before what takes its time, so that a kill can hardly come in between.
+        segment.remove().map_err(|error| region.describe(failed(&error), "create"))?;
+        undo.0 = None;
+    }
     options.settle(&region)?;
-    region.remover = (options.get_removal() == Removal::OnDrop).then(Process::current);
+    region.remover = (named && options.get_removal() == Removal::OnDrop).then(Process::current);
     Ok((region, undo))
 }
 

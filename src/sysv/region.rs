@@ -16,7 +16,7 @@ use crate::metadata::{Capabilities, Metadata};
 use crate::name::RegionId;
 use crate::options::{Access, CreateOptions, OpenOptions};
 use crate::process::Process;
-use crate::region::{Describe, SharedRegion};
+use crate::region::{SharedRegion, check_mode, check_owner};
 
 /// A region of System V shared memory: a segment, attached.
 ///
@@ -74,15 +74,30 @@ pub(super) fn look(segment: Segment) -> io::Result<SegmentStat> {
         if error.raw_os_error() != Some(Errno::EACCES as i32) {
             return Err(error);
         }
-        leaf::segments().ok().and_then(|all| all.into_iter().find(|stat| stat.segment() == segment)).ok_or(error)
+        listed(segment).ok_or(error)
     })
+}
+
+/// Looks a segment up among all, for which no permission on it is needed.
+pub(super) fn listed(segment: Segment) -> Option<SegmentStat> {
+    leaf::segments().ok()?.into_iter().find(|stat| stat.segment() == segment)
+}
+
+/// Sets owner and mode, which one call does together.
+pub(super) fn set(segment: Segment, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>) -> io::Result<()> {
+    let now = look(segment)?;
+    segment.set(uid.unwrap_or(now.uid()), gid.unwrap_or(now.gid()), mode.unwrap_or(now.mode()))
+}
+
+pub(super) fn removed_before() -> Error {
+    Error::new(ErrorKind::NotFound).reason("it has been removed before")
 }
 
 /// Marks a segment for removal, if nobody has before.
 pub(super) fn remove(segment: Segment) -> Result<()> {
     match look(segment) {
         Ok(stat) if stat.is_removed() => {
-            return Err(Error::new(ErrorKind::NotFound).reason("it has been removed before"));
+            return Err(removed_before());
         }
         Err(error) if error.raw_os_error() != Some(Errno::EACCES as i32) => {
             return Err(failed(&error));
@@ -192,14 +207,8 @@ impl SysvRegion {
         self.describe(failed(error), operation)
     }
 
-    /// Sets owner and mode, which one call does together.
     fn set(&self, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>, operation: &'static str) -> Result<()> {
-        let now = self.look(operation)?;
-        let (uid, gid) = (uid.unwrap_or(now.uid()), gid.unwrap_or(now.gid()));
-        self.attachment
-            .segment()
-            .set(uid, gid, mode.unwrap_or(now.mode()))
-            .map_err(|error| self.failed(&error, operation))
+        set(self.attachment.segment(), uid, gid, mode).map_err(|error| self.failed(&error, operation))
     }
 }
 
@@ -235,13 +244,15 @@ unsafe impl SharedRegion for SysvRegion {
     }
 
     fn set_mode(&self, mode: u32) -> Result<()> {
-        self.check_mode(mode, "set the mode of")?;
-        self.set(None, None, Some(mode), "set the mode of")
+        const SET: &str = "set the mode of";
+        check_mode(mode).map_err(|error| self.describe(error, SET))?;
+        self.set(None, None, Some(mode), SET)
     }
 
     fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
-        self.check_owner(uid, gid, "set the owner of")?;
-        self.set(uid, gid, None, "set the owner of")
+        const SET: &str = "set the owner of";
+        check_owner(uid, gid).map_err(|error| self.describe(error, SET))?;
+        self.set(uid, gid, None, SET)
     }
 
     fn remove(&self) -> Result<()> {

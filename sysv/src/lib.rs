@@ -41,15 +41,16 @@
 //! # Platform-specific behavior
 //!
 //! Run on Linux only (x86-64 with glibc and musl; 32-bit x86 with musl). For macOS, FreeBSD, DragonFly, NetBSD and
-//! OpenBSD the crate compiles, and was written from their manuals and headers; there [`segments`], [`limits`],
-//! [`usage`], [`Segment::lock`], [`Segment::unlock`], [`AttachOptions::address`], [`AttachOptions::executable`], huge
-//! pages and [`GetOptions::no_reserve`] are [`Unsupported`](std::io::ErrorKind::Unsupported). On any other system every
-//! call is.
+//! OpenBSD the crate compiles, and was written from their manuals and headers; there [`segments`], [`attachers`],
+//! [`limits`], [`usage`], [`Segment::lock`], [`Segment::unlock`], [`AttachOptions::address`],
+//! [`AttachOptions::executable`], huge pages and [`GetOptions::no_reserve`] are
+//! [`Unsupported`](std::io::ErrorKind::Unsupported). On any other system every call is.
 
 #[cfg(all(doctest, target_os = "linux"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+mod attachers;
 mod attachment;
 mod key;
 mod namespace;
@@ -58,6 +59,7 @@ mod segment;
 mod stat;
 mod sys;
 
+pub use attachers::{AttachedRange, Attacher, Attachers, attachers};
 pub use attachment::Attachment;
 pub use key::{IPC_PRIVATE, ftok};
 pub use namespace::{Limits, Usage, limits, segments, usage};

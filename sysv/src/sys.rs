@@ -9,16 +9,18 @@ cfg_if! {
     if #[cfg(target_os = "linux")] {
         mod calls;
         mod linux;
+        mod linux_attachers;
         mod linux_list;
         use linux as platform;
         pub(crate) use calls::{attach, detach, ftok, get, remove, set, stat};
         pub(crate) use linux::{limits, lock, unlock, usage};
+        pub(crate) use linux_attachers::attachers;
         pub(crate) use linux_list::segments;
     } else if #[cfg(any(target_vendor = "apple", target_os = "netbsd"))] {
         mod bsd;
         mod calls;
         use bsd as platform;
-        pub(crate) use bsd::{limits, lock, segments, unlock, usage};
+        pub(crate) use bsd::{attachers, limits, lock, segments, unlock, usage};
         pub(crate) use calls::{attach, detach, ftok, get, remove, set, stat};
 
         /// Two members of `struct ipc_perm`, by their names here. A key is a C `long` on NetBSD.
@@ -38,7 +40,7 @@ cfg_if! {
         mod bsd;
         mod calls;
         use bsd as platform;
-        pub(crate) use bsd::{limits, lock, segments, unlock, usage};
+        pub(crate) use bsd::{attachers, limits, lock, segments, unlock, usage};
         pub(crate) use calls::{attach, detach, ftok, get, remove, set, stat};
 
         /// Two members of `struct ipc_perm`, by their names here. A key is a C `long` on some.
@@ -57,7 +59,7 @@ cfg_if! {
     } else {
         mod unsupported;
         pub(crate) use unsupported::{
-            attach, detach, ftok, get, limits, lock, remove, segments, set, stat, unlock, usage,
+            attach, attachers, detach, ftok, get, limits, lock, remove, segments, set, stat, unlock, usage,
         };
     }
 }

@@ -137,6 +137,10 @@ impl<S: Sut> Side<S> {
             "remove-if-unused" => {
                 return backend.remove_if_unused(&name()).map(|removed| removed.to_string());
             }
+            "metadata-id" => return backend.metadata(&name()).map(|metadata| told(&metadata)),
+            "holders-id" => return backend.holders(&name()).map(|holders| format!("{holders:?}")),
+            "set-mode-id" => backend.set_mode(&name(), mode(1))?,
+            "set-owner-id" => backend.set_owner(&name(), number(1), number(2))?,
             "list" => {
                 let list = backend.list()?;
                 let entry = entry(&list, &RegionId::named(backend.name(), name()));

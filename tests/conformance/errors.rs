@@ -286,6 +286,10 @@ pub fn is_interrupted<S: Sut>(_: &[String]) {
         backend.create_unnamed(&options).unwrap();
         backend.probe().unwrap();
         assert!(backend.exists(&name).unwrap());
+        if S::reaches_by_identity().is_some() {
+            backend.set_mode(&name, 0o640).unwrap();
+            assert_eq!(backend.metadata(&name).unwrap().mode(), 0o640);
+        }
         backend.list().unwrap();
         backend.remove(&name).unwrap();
     }
@@ -318,6 +322,9 @@ pub fn a_sandbox_is_told_apart_from_a_missing_name<S: Sut>() {
             match (operation, refused) {
                 // The list can come from elsewhere.
                 ("list", 0) => assert_eq!(outcome, "Ok"),
+                ("metadata" | "set_mode", 0) if S::reaches_by_identity().is_none() => {
+                    assert!(outcome.starts_with("Unsupported"), "{outcome}");
+                }
                 _ => assert_eq!(outcome, format!("BackendUnavailable {errno:?}"), "{operation}"),
             }
         }
@@ -327,7 +334,7 @@ pub fn a_sandbox_is_told_apart_from_a_missing_name<S: Sut>() {
     assert!(S::backend().exists(&name).unwrap());
 }
 
-const FORBIDDEN: [&str; 9] = [
+const FORBIDDEN: [&str; 11] = [
     "probe",
     "create_new",
     "create_with",
@@ -337,6 +344,8 @@ const FORBIDDEN: [&str; 9] = [
     "open missing",
     "exists",
     "list",
+    "metadata",
+    "set_mode",
 ];
 
 /// Does what it is told while the backend's own calls are forbidden.
@@ -354,6 +363,8 @@ pub fn is_forbidden<S: Sut>(arguments: &[String]) {
             "open missing" => backend.open(&free, &open).map(drop),
             "exists" => backend.exists(&free).map(drop),
             "list" => backend.list().map(drop),
+            "metadata" => backend.metadata(&taken).map(drop),
+            "set_mode" => backend.set_mode(&taken, 0o640),
             _ => panic!("{operation}"),
         });
         match outcome {

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::unistd::getegid;
 use shared_region::{
     Access, Backend, Capabilities, CreateOptions, Error, ErrorKind, HugePages, ListEntry, Metadata, OpenOptions,
     RegionId, RegionName, Result, SharedRegion, SharedRegionExt,
@@ -19,6 +20,7 @@ use crate::trace::{self, Call, Fate, Refusal};
 const SIZE: usize = 5000;
 const GROWN: usize = 20_000;
 const MODE: u32 = 0o640;
+const CHANGED: u32 = 0o600;
 const PATTERN: u8 = 0x5a;
 
 const ERRNOS: [Errno; 9] = [
@@ -88,6 +90,12 @@ pub fn a_failing_call_of_refresh_leaves_the_mapping_as_it_was<S: Sut>() {
 
 pub fn a_failing_call_of_metadata_leaves_the_region_as_it_was<S: Sut>() {
     each_call_fails::<S>("metadata", None);
+    each_call_fails::<S>("metadata by identity", None);
+}
+
+pub fn a_failing_call_of_a_change_by_identity_leaves_the_region_as_it_was<S: Sut>() {
+    each_call_fails::<S>("set_mode", None);
+    each_call_fails::<S>("set_owner", None);
 }
 
 pub fn a_failing_call_of_remove_removes_the_region_or_leaves_it_as_it_was<S: Sut>() {
@@ -147,6 +155,7 @@ fn each_call_fails<S: Sut>(operation: &str, refusal: Option<Refusal>) {
         "exists" => "Ok true",
         "exists not" => "Ok false",
         "grow" if !S::backend().capabilities().grow() => "Unsupported",
+        "metadata by identity" | "set_mode" | "set_owner" if S::reaches_by_identity().is_none() => "Unsupported",
         _ => "Ok",
     };
     assert_eq!(usual, answer);
@@ -262,7 +271,7 @@ fn round<S: Sut>(operation: &str, private: bool) -> bool {
     if operation == "refresh" && can_grow {
         open::<S>(&name).grow(GROWN).unwrap();
     }
-    let promised = backend.capabilities();
+    let (promised, group) = (backend.capabilities(), getegid().as_raw());
     let before = Inventory::take::<S>(&name, private);
     let runs = Cell::new(0);
     let init = |region: &<S::Backend as Backend>::Region| -> Result<()> {
@@ -281,6 +290,9 @@ fn round<S: Sut>(operation: &str, private: bool) -> bool {
             ("grow", Some(handle)) => handle.grow(GROWN).map(|()| Done::Nothing),
             ("refresh", Some(handle)) => handle.refresh().map(|()| Done::Nothing),
             ("metadata", Some(handle)) => handle.metadata().map(Done::Metadata),
+            ("metadata by identity", _) => backend.metadata(&name).map(Done::Metadata),
+            ("set_mode", _) => backend.set_mode(&name, CHANGED).map(|()| Done::Nothing),
+            ("set_owner", _) => backend.set_owner(&name, None, Some(group)).map(|()| Done::Nothing),
             ("remove", _) => backend.remove(&name).map(|()| Done::Nothing),
             ("remove by handle", Some(handle)) => handle.remove().map(|()| Done::Nothing),
             ("list", _) => backend.list().map(Done::List),
@@ -303,6 +315,7 @@ fn round<S: Sut>(operation: &str, private: bool) -> bool {
         ("remove" | "remove by handle", Ok(_)) | ("exists not", _) => None,
         ("create_new" | "create_with" | "open_or_create", Err(_)) => None,
         ("grow", Ok(_)) => Some((GROWN as u64, MODE)),
+        ("set_mode", Ok(_)) => Some((SIZE as u64, CHANGED)),
         ("refresh", _) if can_grow => Some((GROWN as u64, MODE)),
         _ => Some((SIZE as u64, MODE)),
     };

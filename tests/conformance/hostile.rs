@@ -18,6 +18,7 @@ use shared_region::{
 use crate::child::{NOBODY, forked, is_root, role, skip};
 use crate::conversation::{Conversation, entry};
 use crate::holdings::Holdings;
+use crate::identity::each_call_says;
 use crate::sut::{Fresh, Plant, Sut, bytes_of, create, open};
 
 const PAGE: usize = 4096;
@@ -91,18 +92,11 @@ pub fn meets_a_planted_entry<S: Sut>(arguments: &[String]) {
     let never = |_: &_| -> Result<(), Error> { panic!("nothing was created") };
     refused("create_with", ErrorKind::AlreadyExists, backend.create_with(&name, &options, never));
     refused("remove", foreign, backend.remove(&name));
-    if can_tell_holders::<S>() {
-        refused("remove_if_unused", foreign, backend.remove_if_unused(&name));
-    }
     let id = RegionId::named(backend.name(), name);
+    if S::reaches_by_identity().is_some() {
+        each_call_says::<S>(&id, foreign);
+    }
     assert!(entry(&backend.list().unwrap(), &id).is_none(), "it is listed");
-}
-
-/// Whether it ever finds out who holds a region.
-fn can_tell_holders<S: Sut>() -> bool {
-    let missing = RegionName::new(&format!("conf-{}-none", std::process::id())).unwrap();
-    let error = S::backend().remove_if_unused(&missing).unwrap_err();
-    error.kind() != ErrorKind::Unsupported
 }
 
 pub fn a_place_without_the_facility_is_backend_unavailable<S: Sut>() {
@@ -133,10 +127,9 @@ pub fn finds_no_facility<S: Sut>(arguments: &[String]) {
     unavailable("open_or_create", backend.open_or_create(&name, &create).err());
     unavailable("exists", backend.exists(&name).err());
     unavailable("remove", backend.remove(&name).err());
-    let unused = backend.remove_if_unused(&name);
-    // Who never knows it does not know it here.
-    if !matches!(&unused, Err(error) if error.kind() == ErrorKind::Unsupported) {
-        unavailable("remove_if_unused", unused.err());
+    let id = RegionId::named(backend.name(), name);
+    if S::reaches_by_identity().is_some() {
+        each_call_says::<S>(&id, ErrorKind::BackendUnavailable);
     }
     unavailable("list", backend.list().err());
 }
@@ -164,6 +157,11 @@ pub fn uses_a_read_only_store<S: Sut>(_: &[String]) {
     refused("open_or_create", unavailable, backend.open_or_create(&missing, &options));
     refused("remove", unavailable, backend.remove(&name));
     refused("open", unavailable, backend.open(&name, &OpenOptions::new()));
+    if S::reaches_by_identity().is_some() {
+        refused("set_mode", unavailable, backend.set_mode(&name, 0o640));
+        refused("set_owner", unavailable, backend.set_owner(&name, None, Some(NOBODY)));
+        assert_eq!(backend.metadata(&name).unwrap().mode(), 0o600);
+    }
     // What only looks goes on, and a missing name is told apart.
     assert!(backend.exists(&name).unwrap() && !backend.exists(&missing).unwrap());
     let read_only = OpenOptions::new().read_only(true);
@@ -241,7 +239,8 @@ pub fn a_store_for_others_is_permission_denied<S: Sut>() {
         assert!(answer.starts_with("PermissionDenied"), "{request}: {answer}");
     }
     // Who may not look does not guess.
-    for request in ["exists", "remove", "list"] {
+    let by_identity: &[_] = if S::reaches_by_identity().is_some() { &["metadata-id", "holders-id"] } else { &[] };
+    for request in ["exists", "remove", "list"].iter().chain(by_identity) {
         let answer = user.ask(format!("{request} {name}"));
         assert!(answer.starts_with("PermissionDenied"), "{request}: {answer}");
     }

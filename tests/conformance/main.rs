@@ -27,8 +27,10 @@ mod errors;
 mod faults;
 mod grow;
 mod growers;
+mod holders;
 mod hostile;
 mod huge;
+mod identity;
 mod leaks;
 mod lifetime;
 mod names;
@@ -133,6 +135,7 @@ suite! {
             a_failing_call_of_grow_leaves_the_region_as_it_was,
             a_failing_call_of_refresh_leaves_the_mapping_as_it_was,
             a_failing_call_of_metadata_leaves_the_region_as_it_was,
+            a_failing_call_of_a_change_by_identity_leaves_the_region_as_it_was,
             a_failing_call_of_remove_removes_the_region_or_leaves_it_as_it_was,
             a_failing_call_of_list_is_an_error_and_never_a_shorter_list,
             a_failing_call_of_probe_leaves_nothing,
@@ -255,6 +258,14 @@ suite! {
             a_reader_that_keeps_the_lock_makes_growing_busy_and_nothing_changes,
             a_shared_lock_on_ones_own_descriptor_keeps_growers_out_too,
         }
+        holders {
+            holders_are_told_with_their_mappings_and_descriptors,
+            a_descriptor_without_a_mapping_and_a_mapping_without_a_descriptor_are_told,
+            the_holders_of_many_regions_are_found_at_once_in_their_order,
+            who_may_not_look_everywhere_is_told_that_there_may_be_more,
+            what_is_listed_is_removed_by_its_id_if_unused,
+            what_the_name_comes_to_mean_meanwhile_is_not_removed,
+        }
         hostile {
             a_planted_entry_is_not_shared_memory,
             what_another_user_planted_is_not_shared_memory,
@@ -269,6 +280,14 @@ suite! {
             refresh_tells_what_a_peer_left_of_the_object,
             an_unnamed_region_cannot_be_shrunk,
             a_named_region_takes_no_seal,
+        }
+        identity {
+            metadata_of_an_identity_is_that_of_the_list_and_of_the_open_region,
+            metadata_needs_neither_permission_nor_a_size,
+            an_owner_takes_back_what_the_mode_keeps_them_out_of,
+            mode_and_owner_are_changed_by_identity_as_by_the_open_region,
+            a_missing_identity_is_not_found_and_a_foreign_one_invalid,
+            an_identity_finds_its_own_backend,
         }
         lifetime {
             a_region_outlives_its_handles_and_processes,
@@ -453,6 +472,20 @@ suite! {
             forks_a_grower,
             grower,
             keeps_the_lock,
+        }
+        holders {
+            is_held_in_every_way,
+            says_where_it_holds,
+            holds_by_one_of_both,
+            holds_one_of_many,
+            sees_itself_only,
+            sees_nobody,
+            removes_what_is_listed,
+            replaces_the_object_meanwhile,
+            removes_if_unused,
+        }
+        identity {
+            compares_metadata,
         }
         hostile {
             meets_a_planted_entry,

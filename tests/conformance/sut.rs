@@ -41,6 +41,11 @@ pub trait Sut: Debug + 'static {
         None
     }
 
+    /// Some where regions are asked about and changed by their identity alone.
+    fn reaches_by_identity() -> Option<()> {
+        None
+    }
+
     /// Makes a private store of `bytes` around a second process.
     fn small_store(bytes: u64) -> Option<Confinement> {
         let _ = bytes;
@@ -279,6 +284,10 @@ impl<S: Known> Sut for AnySut<S> {
 
     fn finds_holders() -> Option<()> {
         S::finds_holders()
+    }
+
+    fn reaches_by_identity() -> Option<()> {
+        S::reaches_by_identity()
     }
 
     fn small_store(bytes: u64) -> Option<Confinement> {

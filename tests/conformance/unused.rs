@@ -13,7 +13,7 @@ use crate::child::{NOBODY, Role, eventually, fork_off, hear, is_root, private_mo
 use crate::sut::{Fresh, Sut, bytes_of, create, name_in, open, open_read_only};
 
 /// Runs a role where all processes can be looked into; on many a machine not even root may look into the first one.
-fn run_where_holders_are_known<S: Sut>(name: &str) {
+pub fn run_where_holders_are_known<S: Sut>(name: &str) {
     let fresh = Fresh::<S>::new();
     let known = role::<S>(name).arg(fresh.as_str());
     if S::finds_holders().is_none() {

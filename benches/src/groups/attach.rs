@@ -16,7 +16,8 @@ pub(crate) const GROUP: Group = Group {
     name: "attach",
     title: "Attach",
     text: "One operation opens a region that exists, maps it, reads its first byte, and unmaps it. All subjects open the same
-one. The size is asked of the system by all of them.",
+one, and ask the system for its size. *Checked*: what is no shared memory, or has no size yet, is refused. The others map
+whatever they find.",
     plots: &[
         Plot { file: "attach-posix", title: "Attach, POSIX", case: "POSIX", shape: Shape::Ratios("libc, shm_open") },
         Plot { file: "attach-sysv", title: "Attach, System V", case: "System V", shape: Shape::Ratios("libc, shmget") },
@@ -31,11 +32,12 @@ fn plan(plan: &mut Plan) -> Result<()> {
             let standing = standing(ShmOpen, size as usize, BYTE)?;
             let name = || Rc::clone(&standing);
             Ok(vec![
-                subject(Role::System, "libc, shm_open", ShmOpen, name()),
-                subject(Role::Ours, "Posix", Ours(Posix, Allocation::Reserve), name()).against("libc, shm_open"),
-                subject(Role::Peer, "nix + memmap2", NixMemmap, name()).against("libc, shm_open"),
-                subject(Role::Peer, "shared_memory", SharedMemoryCrate, name()).against("libc, shm_open"),
-                subject(Role::Peer, "iceoryx2-bb-posix", Iceoryx, name()).against("libc, shm_open"),
+                subject(Role::System, "libc, shm_open", CHECKED, ShmOpen, name()),
+                subject(Role::Ours, "Posix", CHECKED, Ours(Posix, Allocation::Reserve), name())
+                    .against("libc, shm_open"),
+                subject(Role::Peer, "nix + memmap2", UNCHECKED, NixMemmap, name()).against("libc, shm_open"),
+                subject(Role::Peer, "shared_memory", UNCHECKED, SharedMemoryCrate, name()).against("libc, shm_open"),
+                subject(Role::Peer, "iceoryx2-bb-posix", UNCHECKED, Iceoryx, name()).against("libc, shm_open"),
             ])
         });
     }
@@ -44,18 +46,27 @@ fn plan(plan: &mut Plan) -> Result<()> {
             let standing = standing(Shmget::Reserve, size as usize, BYTE)?;
             let name = || Rc::clone(&standing);
             Ok(vec![
-                subject(Role::System, "libc, shmget", Shmget::Reserve, name()),
-                subject(Role::Ours, "Sysv", Ours(Sysv, Allocation::Reserve), name()).against("libc, shmget"),
+                subject(Role::System, "libc, shmget", "", Shmget::Reserve, name()),
+                subject(Role::Ours, "Sysv", "", Ours(Sysv, Allocation::Reserve), name()).against("libc, shmget"),
             ])
         });
     }
     Ok(())
 }
 
+const CHECKED: &str = "checked";
+const UNCHECKED: &str = "whatever is there";
+
 /// What every page begins with.
 const BYTE: u8 = 0xa7;
 
-fn subject<W: Way>(role: Role, name: &'static str, way: W, standing: Rc<dyn Named>) -> Subject {
+fn subject<W: Way>(
+    role: Role,
+    name: &'static str,
+    guarantee: &'static str,
+    way: W,
+    standing: Rc<dyn Named>,
+) -> Subject {
     let verified = Rc::clone(&standing);
     let verify = move || expect::<W>(&way.open(verified.name())?, BYTE);
     let run = move |count| {
@@ -65,5 +76,5 @@ fn subject<W: Way>(role: Role, name: &'static str, way: W, standing: Rc<dyn Name
             Ok(())
         })
     };
-    Subject::new(role, name, "", verify, run)
+    Subject::new(role, name, guarantee, verify, run)
 }

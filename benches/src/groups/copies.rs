@@ -34,8 +34,7 @@ may.",
 };
 
 fn plan(plan: &mut Plan) -> Result<()> {
-    let mut sizes = plan.sizes(&[8, 64, 4 << 10, 1 << 20], &[512, 64 << 10, 16 << 20, 64 << 20]);
-    sizes.sort_unstable();
+    let sizes = plan.sizes(&[8, 64, 4 << 10, 1 << 20], &[512, 64 << 10, 16 << 20, 64 << 20]);
     for &size in &sizes {
         plan.compare("read", size, move || reads(size as usize));
     }

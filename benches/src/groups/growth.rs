@@ -19,9 +19,9 @@ const LIST: &str = "list so many regions";
 pub(crate) const GROUP: Group = Group {
     name: "growth",
     title: "Growth",
-    text: "Opening is the same whatever the size of the region, and however many others there are; listing takes time for each of
-them. Opened are regions of one page, or of the size that is named; nothing is touched. Among many, each time another one
-is opened.",
+    text: "Opening takes the same time whatever the size of the region, and listing takes time for each region. Opening one of many
+looks it up by a hash; among thousands, what is looked at is less often in the processor's caches. Opened are regions of
+the size that is named, or of a page; nothing is touched. Among many, each time another one is opened.",
     plots: &[
         Plot { file: "growth-size", title: BY_SIZE, case: BY_SIZE, shape: Shape::Growth("time by the region's size") },
         Plot { file: "growth-open", title: BY_COUNT, case: BY_COUNT, shape: Shape::Growth("time by the number of regions") },

@@ -106,19 +106,18 @@ impl Kind {
 
     /// Tries it, and says in the report why it is left out.
     fn is_possible(self, plan: &mut Plan, backend: AnyBackend, size: u64) -> bool {
+        if self.pages == Pages::Ordinary {
+            return true;
+        }
         let store = HugeStore::remount(&plan.machine);
-        let tried = self.create(backend, size as usize).and_then(|region| match self.pages {
-            Pages::Transparent => verify(&*region, self.pages),
-            Pages::Ordinary | Pages::Explicit => Ok(()),
-        });
+        let tried = self.create(backend, size as usize).and_then(|region| verify(&*region, self.pages));
         let Err(error) = tried else { return true };
         let remedy = match self.pages {
-            Pages::Ordinary => "Smaller sizes are measured.".to_owned(),
             Pages::Explicit => format!("`sysctl vm.nr_hugepages={}` sets enough of them aside.", size >> 21),
             Pages::Transparent if backend == AnyBackend::Posix && store.is_none() => {
                 "`mount -o remount,huge=advise /dev/shm` allows them.".to_owned()
             }
-            Pages::Transparent => format!(
+            _ => format!(
                 "`/sys/kernel/mm/transparent_hugepage/shmem_enabled` is `{}`, and `advise` allows them; System V takes \
                  explicit ones first, as long as there are some.",
                 plan.machine.shmem_enabled

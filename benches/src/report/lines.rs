@@ -28,9 +28,10 @@ pub(super) fn draw(plot: &Plot, comparisons: &[&Comparison]) -> (Document, f64) 
     };
     let all: Vec<f64> = names.iter().flat_map(|subject| points(subject.name)).map(|(_, y)| y).collect();
     let x = Axis::over(comparisons.iter().map(|it| it.case.size.amount() as f64), 2.0, LEFT, RIGHT);
-    let y = Axis::over(all.into_iter(), 4.0, BOTTOM, TOP);
+    // What is flat shall look flat.
+    let y = Axis::over(all.into_iter(), 10.0, BOTTOM, TOP);
     let mut document = canvas(plot.title, HEIGHT);
-    for tick in y.ticks(8) {
+    for tick in y.ticks(26.0) {
         let at = y.at(tick);
         document = document.add(line(LEFT, at, RIGHT, at, "grid")).add(text(
             round(label(plot, tick)),

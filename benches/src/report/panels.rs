@@ -41,7 +41,7 @@ pub(super) fn draw(plot: &Plot, comparisons: &[&Comparison]) -> (Document, f64) 
         let ends = shown.iter().flatten().flatten().flat_map(|number| [number.low, number.high]);
         let axis = Axis::over(ends, 1.5, left, left + width - GAP - 22.0);
         document = document.add(text(comparison.case.size.to_string(), left, TOP - 12.0, "start", ""));
-        for tick in axis.ticks((width / 48.0) as usize) {
+        for tick in axis.ticks(38.0) {
             let x = axis.at(tick);
             let label = if common || comparison.case.unit != Unit::Time { digits(tick) } else { time(tick) };
             let label = round(label);

@@ -101,8 +101,8 @@ impl Axis {
         self.from + (value.ln() - self.low) / (self.high - self.low) * (self.to - self.from)
     }
 
-    /// Round numbers inside, at most `most` of them.
-    pub(super) fn ticks(&self, most: usize) -> Vec<f64> {
+    /// Round numbers inside, as many as there is room for: `room` for each.
+    pub(super) fn ticks(&self, room: f64) -> Vec<f64> {
         let steps: [&[f64]; 5] = [
             &[1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0],
             &[1.0, 2.0, 3.0, 5.0],
@@ -112,14 +112,12 @@ impl Axis {
         ];
         let decades = (self.low / 10f64.ln()).floor() as i32..=(self.high / 10f64.ln()).ceil() as i32;
         let inside = |every: usize, steps: &[f64]| -> Vec<f64> {
-            let ticks = decades
-                .clone()
-                .step_by(every)
-                .flat_map(|decade| steps.iter().map(move |step| step * 10f64.powi(decade)));
+            let decades = decades.clone().step_by(every);
+            let ticks = decades.flat_map(|decade| steps.iter().map(move |step| step * 10f64.powi(decade)));
             ticks.filter(|tick| (self.low..=self.high).contains(&tick.ln())).collect()
         };
-        let finer = steps.iter().map(|steps| inside(1, steps)).find(|ticks| ticks.len() <= most);
-        finer.unwrap_or_else(|| inside(3, &[1.0]))
+        let fit = |ticks: &Vec<f64>| ticks.windows(2).all(|pair| (self.at(pair[1]) - self.at(pair[0])).abs() >= room);
+        steps.iter().map(|steps| inside(1, steps)).find(fit).unwrap_or_else(|| inside(3, &[1.0]))
     }
 }
 
@@ -131,6 +129,7 @@ mod tests {
     fn an_axis_covers_its_values_and_has_round_ticks() {
         let axis = Axis::over([0.9, 2.1].into_iter(), 1.5, 0.0, 100.0);
         assert!(axis.at(0.9) > 0.0 && axis.at(2.1) < 100.0);
-        assert_eq!(axis.ticks(6), [1.0, 1.2, 1.5, 2.0]);
+        assert_eq!(axis.ticks(60.0), [1.0, 2.0]);
+        assert_eq!(axis.ticks(10.0), [1.0, 1.2, 1.5, 2.0]);
     }
 }

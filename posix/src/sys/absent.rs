@@ -83,6 +83,10 @@ pub(crate) fn list() -> io::Result<Vec<(OsString, Stat)>> {
     unsupported()
 }
 
-pub(crate) fn holders(_device: u64, _inode: u64) -> io::Result<Holders> {
+pub(crate) fn holders_of(_objects: &[(u64, u64)]) -> io::Result<Vec<Holders>> {
+    unsupported()
+}
+
+pub(crate) fn is_held(_device: u64, _inode: u64) -> io::Result<Option<bool>> {
     unsupported()
 }

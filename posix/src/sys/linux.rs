@@ -1,11 +1,11 @@
 //! Linux: objects with a name are the regular files in `/dev/shm`.
 
 use std::ffi::{CStr, OsStr, OsString};
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use memmap2::{Advice, MmapRaw};
@@ -27,7 +27,7 @@ mod holders;
 mod raw;
 mod space;
 
-pub(crate) use holders::holders;
+pub(crate) use holders::{holders_of, is_held};
 pub(crate) use space::{Lock, check_room, clear_tail, lock_for_growth, reserve};
 
 /// Where glibc and musl keep the objects.
@@ -50,8 +50,35 @@ pub(crate) fn unlink(name: &CStr) -> io::Result<()> {
     Ok(shm_unlink(name)?)
 }
 
-pub(crate) fn is_shared_memory(metadata: &Metadata) -> bool {
-    metadata.is_file()
+pub(crate) fn look(file: &File) -> io::Result<(EntryKind, Stat)> {
+    retry(|| Ok(raw::fstat(file.as_fd())?)).map(|stat| told(&stat))
+}
+
+#[allow(clippy::unnecessary_cast, reason = "the integers are narrower on some processors")]
+fn told(stat: &libc::stat64) -> (EntryKind, Stat) {
+    let kind = match stat.st_mode & libc::S_IFMT {
+        libc::S_IFREG => EntryKind::SharedMemory,
+        libc::S_IFLNK => EntryKind::SymbolicLink,
+        libc::S_IFIFO => EntryKind::Fifo,
+        libc::S_IFDIR => EntryKind::Directory,
+        libc::S_IFSOCK => EntryKind::Socket,
+        _ => EntryKind::Device,
+    };
+    let stat = Stat {
+        len: stat.st_size as u64,
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        links: stat.st_nlink as u64,
+        device: stat.st_dev as u64,
+        inode: stat.st_ino as u64,
+        allocated: (stat.st_blocks as u64).saturating_mul(512),
+        block_size: stat.st_blksize as u64,
+        accessed: (stat.st_atime as i64, stat.st_atime_nsec as i64),
+        modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+        changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+    };
+    (kind, stat)
 }
 
 pub(crate) fn names_only(flags: OFlag) -> bool {
@@ -69,7 +96,7 @@ pub(crate) fn link(file: &File, name: &CStr) -> io::Result<()> {
 }
 
 pub(crate) fn can_link(file: &File) -> bool {
-    let ours = retry(|| file.metadata()).map(|metadata| metadata.dev()).ok();
+    let ours = look(file).map(|(_, stat)| stat.device()).ok();
     let store = retry(|| fs::metadata(directory())).map(|metadata| metadata.dev()).ok();
     // The source is looked up before the target, which is known to exist.
     ours.is_some() && ours == store && says(&link_to(file, DIRECTORY), Errno::EEXIST)
@@ -125,22 +152,31 @@ pub(crate) fn prefault(raw: &MmapRaw, access: MapAccess) -> io::Result<()> {
 
 pub(crate) fn kind(name: &CStr) -> io::Result<(EntryKind, Stat)> {
     let path = StorePath::new(name)?;
-    let metadata = retry(|| fs::symlink_metadata(path.as_path()))?;
-    let file_type = metadata.file_type();
-    let kind = if file_type.is_file() {
-        EntryKind::SharedMemory
-    } else if file_type.is_symlink() {
-        EntryKind::SymbolicLink
-    } else if file_type.is_fifo() {
-        EntryKind::Fifo
-    } else if file_type.is_dir() {
-        EntryKind::Directory
-    } else if file_type.is_socket() {
-        EntryKind::Socket
-    } else {
-        EntryKind::Device
-    };
-    Ok((kind, Stat::new(&metadata)))
+    retry(|| Ok(raw::lstat(path.as_c_str())?)).map(|stat| told(&stat))
+}
+
+pub(crate) fn set_mode(name: &CStr, mode: u32) -> io::Result<()> {
+    change(name, |path| fs::set_permissions(path, Permissions::from_mode(mode)))
+}
+
+pub(crate) fn set_owner(name: &CStr, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+    change(name, |path| chown(path, uid, gid))
+}
+
+/// Makes a call with a path that leads to an object and nothing else, whatever its name may come to mean.
+fn change(name: &CStr, call: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    let path = StorePath::new(name)?;
+    let mut pin = File::options();
+    pin.read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW);
+    let file = retry(|| pin.open(path.as_path()))?;
+    if look(&file)?.0 != EntryKind::SharedMemory {
+        return Err(error(libc::ENODEV));
+    }
+    let changed = retry(|| call(&path_of(&file)));
+    if says(&changed, Errno::ENOENT) {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "there is no /proc to reach an object by"));
+    }
+    changed
 }
 
 pub(crate) fn store() -> io::Result<Store> {
@@ -169,7 +205,7 @@ fn list_once() -> io::Result<Vec<(OsString, Stat)>> {
             continue;
         }
         match retry(|| entry.metadata()) {
-            Ok(metadata) if metadata.is_file() => found.push((name, Stat::new(&metadata))),
+            Ok(metadata) if metadata.is_file() => found.push((name, Stat::from(&metadata))),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }

@@ -7,9 +7,9 @@
 //! - macOS leaves the file type out of `st_mode`, and device, inode, link count and times at 0.
 
 use std::ffi::CStr;
-use std::fs::{File, Metadata};
+use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 
 use nix::fcntl::OFlag;
 use nix::libc;
@@ -32,16 +32,38 @@ pub(crate) fn unlink(name: &CStr) -> io::Result<()> {
     Ok(shm_unlink(name)?)
 }
 
-pub(crate) fn is_shared_memory(metadata: &Metadata) -> bool {
-    let kind = SFlag::from_bits_truncate(metadata.mode() as libc::mode_t) & SFlag::S_IFMT;
-    kind.is_empty() || kind == SFlag::S_IFREG
+pub(crate) fn look(file: &File) -> io::Result<(EntryKind, Stat)> {
+    let metadata = retry(|| file.metadata())?;
+    let format = SFlag::from_bits_truncate(metadata.mode() as libc::mode_t) & SFlag::S_IFMT;
+    let kind = match format {
+        SFlag::S_IFLNK => EntryKind::SymbolicLink,
+        SFlag::S_IFIFO => EntryKind::Fifo,
+        SFlag::S_IFDIR => EntryKind::Directory,
+        SFlag::S_IFSOCK => EntryKind::Socket,
+        SFlag::S_IFCHR | SFlag::S_IFBLK => EntryKind::Device,
+        _ => EntryKind::SharedMemory,
+    };
+    Ok((kind, Stat::from(&metadata)))
 }
 
 pub(crate) fn kind(name: &CStr) -> io::Result<(EntryKind, Stat)> {
+    find(name).map(|(_, stat)| (EntryKind::SharedMemory, stat))
+}
+
+pub(crate) fn set_mode(name: &CStr, mode: u32) -> io::Result<()> {
+    let (file, _) = find(name)?;
+    retry(|| file.set_permissions(Permissions::from_mode(mode)))
+}
+
+pub(crate) fn set_owner(name: &CStr, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+    let (file, _) = find(name)?;
+    retry(|| fchown(&file, uid, gid))
+}
+
+fn find(name: &CStr) -> io::Result<(File, Stat)> {
     let file = retry(|| open(name, false, false, 0))?;
-    let metadata = retry(|| file.metadata())?;
-    if !is_shared_memory(&metadata) {
-        return Err(error(libc::ENODEV));
+    match look(&file)? {
+        (EntryKind::SharedMemory, stat) => Ok((file, stat)),
+        _ => Err(error(libc::ENODEV)),
     }
-    Ok((EntryKind::SharedMemory, Stat::new(&metadata)))
 }

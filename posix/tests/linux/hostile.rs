@@ -1,7 +1,7 @@
 //! What a neighbour can plant under a name. None of it may be followed, waited for, or changed.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
 use std::thread;
@@ -11,11 +11,11 @@ use nix::libc;
 use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::mkfifo;
-use shared_region_posix::{EntryKind, OpenOptions, kind, unlink};
+use shared_region_posix::{EntryKind, OpenOptions, kind, set_mode, set_owner, unlink};
 
 use crate::support::{Name, code, is_child, own_store, run_as_root};
 
-/// Opens in both ways, and fails if that takes its time.
+/// Opens in both ways, and fails if that takes its time; then tries to change it.
 fn opening_says(name: &Name, reading: i32, writing: i32) {
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
@@ -34,6 +34,17 @@ fn opening_says(name: &Name, reading: i32, writing: i32) {
     });
     let create = OpenOptions::new().write(true).create_new(true);
     assert_eq!(code(create.open(name)), libc::EEXIST);
+    is_left_alone(name);
+}
+
+/// Neither mode nor owner are changed, of what stands there or of what a link leads to.
+fn is_left_alone(name: &Name) {
+    let facts = |it: fs::Metadata| (it.mode(), it.uid(), it.ctime(), it.ctime_nsec());
+    let found = || [fs::symlink_metadata(name.path()), fs::metadata(name.path())].map(|it| it.map(facts).ok());
+    let before = found();
+    assert_eq!(code(set_mode(name, 0o777)), libc::ENODEV);
+    assert_eq!(code(set_owner(name, Some(1), Some(1))), libc::ENODEV);
+    assert_eq!(found(), before);
 }
 
 #[test]
@@ -105,8 +116,10 @@ fn child_plants_devices() {
     let null = plant(1, 3);
     let says = |name: &Name, write| code(OpenOptions::new().write(write).open(name));
     assert_eq!((says(&null, false), says(&null, true)), (libc::ENODEV, libc::ENODEV));
+    is_left_alone(&null);
     let nothing = plant(240, 200);
     assert_eq!((says(&nothing, false), says(&nothing, true)), (libc::ENXIO, libc::ENXIO));
+    is_left_alone(&nothing);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! ignored tests, whose names begin with `child_`. Without root such a test says so and passes.
 #![cfg(target_os = "linux")]
 
+mod change;
 mod growth;
 mod holders;
 mod hostile;

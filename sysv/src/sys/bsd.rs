@@ -10,7 +10,7 @@ use std::io;
 use nix::libc::shmid_ds;
 
 use super::perm;
-use crate::{AttachOptions, GetOptions, HugePages, Limits, SegmentStat, Usage};
+use crate::{AttachOptions, Attachers, GetOptions, HugePages, Limits, SegmentStat, Usage};
 
 /// libc lacks it for NetBSD and OpenBSD; it is the same in every `<sys/shm.h>`.
 const SHM_RDONLY: c_int = 0o10000;
@@ -90,4 +90,8 @@ pub(crate) fn usage() -> io::Result<Usage> {
 
 pub(crate) fn segments() -> io::Result<Vec<SegmentStat>> {
     unsupported("listing the segments")
+}
+
+pub(crate) fn attachers(_stats: &[SegmentStat]) -> io::Result<Vec<Attachers>> {
+    unsupported("finding who has a segment attached")
 }

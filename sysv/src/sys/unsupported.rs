@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::ptr::NonNull;
 
-use crate::{AttachOptions, GetOptions, Limits, SegmentStat, Usage};
+use crate::{AttachOptions, Attachers, GetOptions, Limits, SegmentStat, Usage};
 
 fn unsupported<T>() -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "no System V shared memory on this platform"))
@@ -58,5 +58,9 @@ pub(crate) fn usage() -> io::Result<Usage> {
 }
 
 pub(crate) fn segments() -> io::Result<Vec<SegmentStat>> {
+    unsupported()
+}
+
+pub(crate) fn attachers(_stats: &[SegmentStat]) -> io::Result<Vec<Attachers>> {
     unsupported()
 }

@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 
 mod attach;
+mod attachers;
 mod control;
 mod get;
 mod interop;

@@ -1,62 +1,9 @@
 //! What fork, exec, exit and SIGKILL do.
 
-use nix::libc;
 use nix::sys::mman::{ProtFlags, mprotect};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, pause};
 use shared_region_sysv::{AttachOptions, Segment};
 
-use crate::support::{Guard, number_given, quiet, say_and_wait, unique_key};
-
-/// A forked child, which is killed at the latest when the test ends, well or badly.
-struct Forked(Option<Pid>);
-
-/// Forks a child that does one thing and ends.
-fn fork_and(child: impl FnOnce() -> i32) -> Forked {
-    // SAFETY: the child makes system calls, and ends without running anything of this process. fork(2)
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Parent { child } => Forked(Some(child)),
-        ForkResult::Child => {
-            let code = child();
-            // SAFETY: ends the process and nothing else. _exit(2)
-            unsafe { libc::_exit(code) }
-        }
-    }
-}
-
-/// Forks a child that only waits to be killed.
-fn fork_and_pause() -> Forked {
-    fork_and(|| {
-        pause();
-        0
-    })
-}
-
-impl Forked {
-    fn pid(&self) -> u32 {
-        self.0.unwrap().as_raw().unsigned_abs()
-    }
-
-    fn kill(&mut self) {
-        if let Some(pid) = self.0.take() {
-            kill(pid, Signal::SIGKILL).unwrap();
-            waitpid(pid, None).unwrap();
-        }
-    }
-
-    /// Waits for its end, which must be a good one.
-    fn succeed(mut self) {
-        let pid = self.0.take().unwrap();
-        assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Exited(pid, 0));
-    }
-}
-
-impl Drop for Forked {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
+use crate::support::{Guard, fork_and, fork_and_pause, number_given, quiet, say_and_wait, unique_key};
 
 #[test]
 fn attach_counts_follow_fork_and_sigkill() {

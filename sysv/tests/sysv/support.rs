@@ -7,7 +7,10 @@ use std::process::{self, Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nix::unistd::{Uid, geteuid};
+use nix::libc;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, Uid, fork, geteuid, pause};
 use shared_region_sysv::{AttachOptions, Attachment, IPC_PRIVATE, Segment};
 
 /// The user and group of `nobody`.
@@ -182,4 +185,53 @@ pub(crate) fn number_given() -> Option<i32> {
 pub(crate) fn say_and_wait(what: impl std::fmt::Display) {
     println!("says: {what}");
     io::stdin().read_line(&mut String::new()).unwrap();
+}
+
+/// A forked child, which is killed at the latest when the test ends, well or badly.
+pub(crate) struct Forked(Option<Pid>);
+
+/// Forks a child that does one thing and ends.
+pub(crate) fn fork_and(child: impl FnOnce() -> i32) -> Forked {
+    // SAFETY: the child makes system calls, and ends without running anything of this process. fork(2)
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => Forked(Some(child)),
+        ForkResult::Child => {
+            let code = child();
+            // SAFETY: ends the process and nothing else. _exit(2)
+            unsafe { libc::_exit(code) }
+        }
+    }
+}
+
+/// Forks a child that only waits to be killed.
+pub(crate) fn fork_and_pause() -> Forked {
+    fork_and(|| {
+        pause();
+        0
+    })
+}
+
+impl Forked {
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.unwrap().as_raw().unsigned_abs()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(pid) = self.0.take() {
+            kill(pid, Signal::SIGKILL).unwrap();
+            waitpid(pid, None).unwrap();
+        }
+    }
+
+    /// Waits for its end, which must be a good one.
+    pub(crate) fn succeed(mut self) {
+        let pid = self.0.take().unwrap();
+        assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Exited(pid, 0));
+    }
+}
+
+impl Drop for Forked {
+    fn drop(&mut self) {
+        self.kill();
+    }
 }

@@ -1,109 +1,234 @@
 //! Looks into every process through `/proc`.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::io;
+use std::collections::HashMap;
+use std::ffi::{CString, OsStr};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::str;
 
 use nix::libc;
-use nix::sys::stat::{major, minor};
+use nix::sys::stat::makedev;
 
-use crate::holders::Holders;
+use super::raw;
+use crate::holders::{HeldMapping, Holder, Holders};
 use crate::sys::retry;
 
 /// `CAP_SYS_PTRACE` as a bit of `CapEff`; see capabilities(7).
 const MAY_LOOK_INTO_ALL: u64 = 1 << 19;
 
-pub(crate) fn holders(device: u64, inode: u64) -> io::Result<Holders> {
-    let mut found = Holders { pids: Vec::new(), unreadable: 0, hidden: hides_processes()? };
-    for process in retry(|| fs::read_dir("/proc"))? {
-        let process = process?;
-        let Some(pid) = number(&process.file_name()) else { continue };
-        match holds(&process.path(), device, inode) {
-            Ok(true) => found.pids.push(pid),
-            Ok(false) => {}
-            Err(_) => found.unreadable += 1,
+/// A device and an inode.
+type Object = (u64, u64);
+
+pub(crate) fn holders_of(objects: &[Object]) -> io::Result<Vec<Holders>> {
+    let mut found: HashMap<Object, Vec<Holder>> = objects.iter().map(|&object| (object, Vec::new())).collect();
+    let look = Look::at(objects)?;
+    let unreadable = look.run(&mut |pid, object, held| {
+        let Some(holders) = found.get_mut(&object) else { return ControlFlow::Continue(()) };
+        if holders.last().is_none_or(|last| last.pid != pid) {
+            holders.push(Holder { pid, mappings: Vec::new(), descriptors: Vec::new() });
         }
+        match (held, holders.last_mut()) {
+            (Held::Mapped(mapping), Some(holder)) => holder.mappings.push(mapping),
+            (Held::Open(descriptor), Some(holder)) => holder.descriptors.push(descriptor),
+            (_, None) => {}
+        }
+        ControlFlow::Continue(())
+    })?;
+    for holder in found.values_mut().flatten() {
+        holder.descriptors.sort_unstable();
+        holder.descriptors.dedup(); // threads can have a number each
     }
-    found.pids.sort_unstable();
-    Ok(found)
+    let answer =
+        |object| Holders { processes: found.get(object).cloned().unwrap_or_default(), unreadable, hidden: look.hidden };
+    Ok(objects.iter().map(answer).collect())
 }
 
-/// Whether any thread of a process has the object mapped or open.
-///
-/// Every thread has to be asked: a main thread that has ended hides what the others have mapped, and
-/// each can have descriptors of its own.
-fn holds(process: &Path, device: u64, inode: u64) -> io::Result<bool> {
-    let (mut mappings_seen, mut failure) = (false, None);
-    for task in entries(&process.join("task"))? {
-        if !mappings_seen {
-            // Who may not read these may not follow the descriptors either: proc(5), PTRACE_MODE_READ_FSCREDS.
-            let maps = if_there(retry(|| fs::read(task.join("maps"))))?.unwrap_or_default();
-            if mentions(&maps, device, inode) {
-                return Ok(true);
-            }
-            // All threads of a process share one address space.
-            mappings_seen = !maps.is_empty();
-        }
-        match opened(&task, device, inode) {
-            Ok(true) => return Ok(true),
-            Ok(false) => {}
-            Err(error) => failure = Some(error),
-        }
+pub(crate) fn is_held(device: u64, inode: u64) -> io::Result<Option<bool>> {
+    let wanted = [(device, inode)];
+    let look = Look::at(&wanted)?;
+    let mut held = false;
+    let unreadable = look.run(&mut |_, object, _| {
+        held |= object == wanted[0];
+        if held { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok((held || (unreadable == 0 && !look.hidden)).then_some(held))
+}
+
+/// What was found of an object in a process.
+enum Held {
+    Mapped(HeldMapping),
+    Open(i32),
+}
+
+/// Is told of what a process holds on the devices of the wanted objects, and says whether to look on.
+type Seen<'a> = dyn FnMut(u32, Object, Held) -> ControlFlow<()> + 'a;
+
+/// Why the look into a process ended early.
+enum End {
+    Unreadable,
+    Enough,
+}
+
+impl End {
+    fn unless(told: ControlFlow<()>) -> Result<(), Self> {
+        if told.is_continue() { Ok(()) } else { Err(Self::Enough) }
     }
-    failure.map_or(Ok(false), Err)
 }
 
-/// Whether `maps` has a line of the object: "start-end perms offset major:minor inode path".
-fn mentions(maps: &[u8], device: u64, inode: u64) -> bool {
-    let device = format!("{:02x}:{:02x}", major(device), minor(device));
-    let inode = inode.to_string();
-    maps.split(|&byte| byte == b'\n').any(|line| {
-        let mut fields = line.split(|&byte| byte == b' ').skip(3);
-        fields.next() == Some(device.as_bytes()) && fields.next() == Some(inode.as_bytes())
-    })
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        Self::Unreadable
+    }
 }
 
-/// Whether a thread has a descriptor of the object.
-fn opened(task: &Path, device: u64, inode: u64) -> io::Result<bool> {
-    let mut failure = None;
-    for fd in entries(&task.join("fd"))? {
-        match if_there(retry(|| fs::metadata(&fd))) {
-            Ok(Some(metadata)) if (metadata.dev(), metadata.ino()) == (device, inode) => {
-                return Ok(true);
+/// One look through `/proc`.
+struct Look<'a> {
+    objects: &'a [Object],
+    /// Where those are: most that processes hold is elsewhere.
+    devices: Vec<u64>,
+    /// Whether there may be processes that `/proc` does not show.
+    hidden: bool,
+    /// Whether `/proc` has the numbers for processes that system calls take here.
+    own_numbers: bool,
+}
+
+impl<'a> Look<'a> {
+    fn at(objects: &'a [Object]) -> io::Result<Self> {
+        let mut devices: Vec<_> = objects.iter().map(|&(device, _)| device).collect();
+        devices.sort_unstable();
+        devices.dedup();
+        // Fails where this process is not in `/proc`, because there is none or it is another namespace's: else such a
+        // directory would read as "nobody".
+        let status = retry(|| fs::read_to_string("/proc/self/status"))?;
+        // One number for each namespace from that of `/proc` on down; proc_pid_status(5).
+        let own_numbers = field(&status, "NSpid:").is_some_and(|ids| ids.split_ascii_whitespace().count() == 1);
+        Ok(Self { objects, devices, hidden: hides_processes(&status)?, own_numbers })
+    }
+
+    /// Looks into every process, until `seen` has had enough; returns how many could not be looked into.
+    fn run(&self, seen: &mut Seen<'_>) -> io::Result<usize> {
+        let mut pids = Vec::new();
+        for entry in retry(|| fs::read_dir("/proc"))? {
+            pids.extend(number(&entry?.file_name()));
+        }
+        pids.sort_unstable();
+        let (mut maps, mut unreadable) = (Vec::new(), 0);
+        for pid in pids {
+            match self.look_into(pid, &mut maps, seen) {
+                Ok(()) => {}
+                Err(End::Unreadable) => unreadable += 1,
+                Err(End::Enough) => break,
             }
-            Ok(_) => {}
-            // Not even root may ask some file systems, such as another user's FUSE mount.
-            Err(error) => {
-                if !has_other_inode(task, &fd, inode) {
-                    failure = Some(error);
+        }
+        Ok(unreadable)
+    }
+
+    /// Looks into one process, thread by thread: a main thread that has ended hides what the others have mapped, and
+    /// each can have descriptors of its own.
+    fn look_into(&self, pid: u32, maps: &mut Vec<u8>, seen: &mut Seen<'_>) -> Result<(), End> {
+        let (mut mappings_seen, mut looked_at, mut unreadable) = (false, None, false);
+        for task in entries(&PathBuf::from(format!("/proc/{pid}/task")))? {
+            if !mappings_seen {
+                maps.clear();
+                // Who may not read these may not follow the descriptors either: proc(5), PTRACE_MODE_READ_FSCREDS.
+                if_there(retry(|| File::open(task.join("maps"))?.read_to_end(maps)))?;
+                for (object, mapping) in maps.split(|&byte| byte == b'\n').filter_map(|line| self.mapping(line)) {
+                    End::unless(seen(pid, object, Held::Mapped(mapping)))?;
                 }
+                // All threads of a process share one address space.
+                mappings_seen = !maps.is_empty();
+            }
+            let thread = task.file_name().and_then(number);
+            if self.share_descriptors(looked_at, thread) {
+                continue;
+            }
+            match self.descriptors(&task, &mut |object, number| seen(pid, object, Held::Open(number))) {
+                Ok(()) => looked_at = thread,
+                Err(End::Unreadable) => unreadable = true,
+                Err(End::Enough) => return Err(End::Enough),
             }
         }
+        if unreadable { Err(End::Unreadable) } else { Ok(()) }
     }
-    failure.map_or(Ok(false), Err)
+
+    /// Reads a line of `maps`, "start-end perms offset major:minor inode path", if it is of one of the devices.
+    fn mapping(&self, line: &[u8]) -> Option<(Object, HeldMapping)> {
+        let mut fields = line.split(|&byte| byte == b' ').map(|field| str::from_utf8(field).unwrap_or_default());
+        let (range, permissions, offset) = (fields.next()?, fields.next()?, fields.next()?);
+        let (major, minor) = fields.next()?.split_once(':')?;
+        let device = makedev(hexadecimal(major)?, hexadecimal(minor)?);
+        if !self.devices.contains(&device) {
+            return None;
+        }
+        let inode = fields.next()?.parse().ok()?;
+        let (start, end) = range.split_once('-')?;
+        let address = hexadecimal(start)?;
+        let mapping = HeldMapping {
+            address,
+            len: hexadecimal(end)?.saturating_sub(address),
+            offset: hexadecimal(offset)?,
+            writable: permissions.contains('w'),
+            shared: permissions.ends_with('s'),
+        };
+        Some(((device, inode), mapping))
+    }
+
+    /// Whether a thread has the same descriptors as one that was looked at before.
+    fn share_descriptors(&self, looked_at: Option<u32>, thread: Option<u32>) -> bool {
+        self.own_numbers
+            && matches!((looked_at, thread), (Some(one), Some(other)) if raw::share_descriptors(one, other))
+    }
+
+    /// Looks at the descriptors of a thread.
+    fn descriptors(&self, task: &Path, seen: &mut dyn FnMut(Object, i32) -> ControlFlow<()>) -> Result<(), End> {
+        let mut unreadable = false;
+        for fd in entries(&task.join("fd"))? {
+            let Some(descriptor) = fd.file_name().and_then(number) else { continue };
+            match if_there(identity(&fd)) {
+                Ok(Some((device, Some(inode)))) if self.devices.contains(&device) => {
+                    End::unless(seen((device, inode), descriptor as i32))?;
+                }
+                Ok(Some((device, inode))) if inode.is_some() || !self.devices.contains(&device) => {}
+                Ok(None) => {}
+                // Not even root may ask some file systems, such as another user's FUSE mount.
+                _ => unreadable |= self.may_be_wanted(task, &fd),
+            }
+        }
+        if unreadable { Err(End::Unreadable) } else { Ok(()) }
+    }
+
+    /// Whether `fdinfo`, which does not ask the file system, leaves it open that a descriptor is of a wanted object.
+    fn may_be_wanted(&self, task: &Path, fd: &Path) -> bool {
+        let Some(number) = fd.file_name() else { return true };
+        let Ok(info) = retry(|| fs::read_to_string(task.join("fdinfo").join(number))) else { return true };
+        let inode = field(&info, "ino:").and_then(|inode| inode.parse().ok());
+        inode.is_none_or(|inode: u64| self.objects.iter().any(|&(_, wanted)| wanted == inode))
+    }
 }
 
-/// Whether `fdinfo`, which does not ask the file system, says that a descriptor is of another inode.
-fn has_other_inode(task: &Path, fd: &Path, inode: u64) -> bool {
-    let Some(number) = fd.file_name() else { return false };
-    let Ok(info) = retry(|| fs::read_to_string(task.join("fdinfo").join(number))) else {
-        return false;
-    };
-    field(&info, "ino:").is_some_and(|found| found != inode.to_string())
+/// The device of an open file, and its inode where that is known without asking a file system, which can hang.
+fn identity(fd: &Path) -> io::Result<(u64, Option<u64>)> {
+    let path = CString::new(fd.as_os_str().as_bytes())?;
+    match retry(|| Ok(raw::cached_identity(&path)?)) {
+        // Before Linux 4.11, and in sandboxes that do not know the call.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            retry(|| fs::metadata(fd)).map(|metadata| (metadata.dev(), Some(metadata.ino())))
+        }
+        known => known,
+    }
 }
 
 /// Whether `/proc` is mounted so that it may hide processes from this one.
-fn hides_processes() -> io::Result<bool> {
-    // Fails where this process is not in `/proc`, because there is none or it is another namespace's:
-    // else such a directory would read as "nobody".
+fn hides_processes(status: &str) -> io::Result<bool> {
     let mounts = retry(|| fs::read_to_string("/proc/self/mountinfo"))?;
     if !mounts.lines().any(hides) {
         return Ok(false);
     }
-    let status = retry(|| fs::read_to_string("/proc/self/status"))?;
-    let capabilities = field(&status, "CapEff:").and_then(|set| u64::from_str_radix(set, 16).ok());
+    let capabilities = field(status, "CapEff:").and_then(|set| u64::from_str_radix(set, 16).ok());
     let users = retry(|| fs::read_to_string("/proc/self/uid_map"))?;
     // The capability reaches beyond a user namespace only from the first one, which maps all ids.
     let first = users.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
@@ -149,17 +274,34 @@ fn number(name: &OsStr) -> Option<u32> {
     name.to_str()?.parse().ok()
 }
 
+fn hexadecimal(digits: &str) -> Option<u64> {
+    u64::from_str_radix(digits, 16).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_mapping_is_recognised_by_device_and_inode_and_not_by_path() {
-        let maps = b"7f00-7f01 rw-s 00000000 00:1a 27    /dev/shm/a (deleted)\n\
-            7f02-7f03 r--p 00001000 103:02 28    /bin/00:1a 29\n";
-        assert!(mentions(maps, 0x1a, 27));
-        assert!(mentions(maps, nix::sys::stat::makedev(0x103, 2), 28));
-        assert!(!mentions(maps, 0x1a, 28) && !mentions(maps, 0x1a, 2) && !mentions(maps, 0x1a, 29));
+        let disk = makedev(0x103, 2);
+        let look = Look { objects: &[], devices: vec![0x1a, disk], hidden: false, own_numbers: true };
+        let object = |line: &[u8]| look.mapping(line).map(|(object, _)| object);
+        assert_eq!(object(b"7f00-7f01 rw-s 00000000 00:1a 27    /dev/shm/a (deleted)"), Some((0x1a, 27)));
+        assert_eq!(object(b"7f02-7f03 r--p 00001000 103:02 28    /bin/00:1a 29"), Some((disk, 28)));
+        assert_eq!(object(b"7f02-7f03 r--p 00001000 00:02 27    /bin/00:1a 29"), None);
+        assert_eq!(object(b"7f02-7f03 rw-p 00000000 00:00 0 "), None);
+        assert_eq!(object(b""), None);
+    }
+
+    #[test]
+    fn a_line_says_where_how_long_and_how_it_is_mapped() {
+        let look = Look { objects: &[], devices: vec![0x1a], hidden: false, own_numbers: true };
+        let (_, mapping) = look.mapping(b"7f00000000-7f00003000 rw-s 00002000 00:1a 27    /a \xff").unwrap();
+        assert_eq!((mapping.address, mapping.len, mapping.offset), (0x7f_0000_0000, 0x3000, 0x2000));
+        assert!(mapping.writable && mapping.shared);
+        let (_, mapping) = look.mapping(b"7f00000000-7f00001000 r--p 00000000 00:1a 27").unwrap();
+        assert!(!mapping.writable && !mapping.shared);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! System calls that no safe wrapper fits.
 
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use memmap2::MmapRaw;
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::stat::makedev;
 
 /// Takes or releases a lock on an open file description.
 ///
@@ -26,4 +29,52 @@ pub(super) fn read_into(fd: BorrowedFd<'_>, map: &MmapRaw, offset: usize) -> Res
     // kernel writes to it here; read(2) writes at most `len` bytes, and answers EFAULT where it cannot.
     let result = unsafe { libc::read(fd.as_raw_fd(), start.cast(), len) };
     Errno::result(result).map(drop)
+}
+
+/// Asks about an open file.
+///
+/// `std::fs::File::metadata` would do; it takes several times as long outside of the kernel. `nix::sys::stat::fstat` does
+/// not fit: it fails on files over 2 GiB in some 32-bit processes.
+pub(super) fn fstat(fd: BorrowedFd<'_>) -> Result<libc::stat64, Errno> {
+    let mut stat = MaybeUninit::uninit();
+    // SAFETY: `fd` is borrowed, so it is open during the call, and `stat` has room for the struct that the call writes;
+    // fstat(2).
+    Errno::result(unsafe { libc::fstat64(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
+    // SAFETY: the call has succeeded, so it has written the struct.
+    Ok(unsafe { stat.assume_init() })
+}
+
+/// Asks about what is at `path`, without following a link; as `fstat`.
+pub(super) fn lstat(path: &CStr) -> Result<libc::stat64, Errno> {
+    let mut stat = MaybeUninit::uninit();
+    // SAFETY: `path` is a C string that outlives the call, which reads it, and `stat` has room for the struct that it
+    // writes; stat(2).
+    Errno::result(unsafe { libc::lstat64(path.as_ptr(), stat.as_mut_ptr()) })?;
+    // SAFETY: the call has succeeded, so it has written the struct.
+    Ok(unsafe { stat.assume_init() })
+}
+
+/// Says the device of what is at `path`, and its inode where the file system tells without looking anywhere.
+///
+/// `std::fs::metadata` does not fit: it has the file system look, which can hang, or be forbidden.
+pub(super) fn cached_identity(path: &CStr) -> Result<(u64, Option<u64>), Errno> {
+    let mut stat = MaybeUninit::<libc::statx>::zeroed();
+    let (flags, mask) = (libc::AT_STATX_DONT_SYNC, 0);
+    // SAFETY: `path` is a C string that outlives the call, which reads it, and `stat` is a `struct statx`, to which the
+    // call writes no more than one; see statx(2).
+    let result =
+        unsafe { libc::syscall(libc::SYS_statx, libc::AT_FDCWD, path.as_ptr(), flags, mask, stat.as_mut_ptr()) };
+    Errno::result(result)?;
+    // SAFETY: the struct consists of integers, all of which were zero, or written by the call.
+    let stat = unsafe { stat.assume_init() };
+    let device = makedev(stat.stx_dev_major.into(), stat.stx_dev_minor.into());
+    Ok((device, (stat.stx_mask & libc::STATX_INO != 0).then_some(stat.stx_ino)))
+}
+
+/// Whether two threads are known to have one and the same table of descriptors.
+pub(super) fn share_descriptors(one: u32, other: u32) -> bool {
+    /// From the kernel's include/uapi/linux/kcmp.h.
+    const KCMP_FILES: libc::c_int = 2;
+    // SAFETY: kcmp(2) takes numbers only, and touches no memory of this process.
+    unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_FILES, 0_usize, 0_usize) == 0 }
 }
