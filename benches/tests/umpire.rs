@@ -16,8 +16,12 @@ struct Umpire {
 
 impl Umpire {
     fn start(carrier: &str, traffic: &str, size: u64) -> (Self, Value) {
+        Self::start_on(carrier, traffic, size, ["0", "1"])
+    }
+
+    fn start_on(carrier: &str, traffic: &str, size: u64, processors: [&str; 2]) -> (Self, Value) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shared-region-benches"));
-        command.args(["umpire", carrier, traffic, &size.to_string(), "0", "1"]);
+        command.args(["umpire", carrier, traffic, &size.to_string()]).args(processors);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(process.stdout.take().unwrap());
         let mut umpire = Self { process, output };
@@ -143,4 +147,7 @@ fn what_is_asked_for_wrongly_is_an_answer() {
     assert_eq!(answer["Err"], "no such carrier");
     let (_, answer) = Umpire::start("two words by hand", "one-way", 64);
     assert_eq!(answer["Err"], "it carries one word");
+    let (umpire, answer) = Umpire::start_on("System V ring, futex", "round-trip", 8, ["0", "1023"]);
+    assert!(answer["Err"].as_str().unwrap().starts_with("taking the ends: pin to processor 1023"), "{answer}");
+    umpire.end();
 }

@@ -1,4 +1,4 @@
-//! What a subject of the comparison has to do: carry messages from one process to another.
+//! What a carrier has to do: get messages from one process to another.
 
 use std::process;
 
@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 
 /// One direction from one process to another.
 pub(crate) trait Channel: Sized {
-    type Sender: Send;
-    type Receiver: Receive;
+    type Sender: SendingEnd;
+    type Receiver: ReceivingEnd;
 
     /// Makes what both ends need, for messages of `size` bytes, before the two processes are forked.
     fn new(size: usize) -> Result<Self>;
@@ -37,14 +37,14 @@ impl Maker {
     }
 }
 
-pub(crate) trait Send {
+pub(crate) trait SendingEnd {
     /// Sends a message; waits for room.
     fn send(&mut self, message: &mut Message) -> Result<()>;
 }
 
-pub(crate) trait Receive {
-    /// Waits for a message and puts it into memory of this process: into `message`, or wherever the subject's user finds
-    /// it.
+pub(crate) trait ReceivingEnd {
+    /// Waits for a message and puts it into memory of this process: into `message`, or wherever the carrier's user
+    /// finds it.
     fn receive<'a>(&'a mut self, message: &'a mut Message) -> Result<&'a [u8]>;
 }
 

@@ -10,7 +10,7 @@ use iceoryx2::prelude::*;
 use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, bytes_channel};
 
-use super::channel::{Channel, Maker, Message, Receive, Send};
+use super::channel::{Channel, Maker, Message, ReceivingEnd, SendingEnd};
 use super::scratch;
 use super::shared::{depth, poll};
 
@@ -35,7 +35,7 @@ impl Channel for IpcChannel {
     }
 }
 
-impl Send for IpcBytesSender {
+impl SendingEnd for IpcBytesSender {
     fn send(&mut self, message: &mut Message) -> Result<()> {
         Ok(IpcBytesSender::send(self, message.bytes())?)
     }
@@ -46,7 +46,7 @@ pub(crate) struct Bytes {
     last: Vec<u8>,
 }
 
-impl Receive for Bytes {
+impl ReceivingEnd for Bytes {
     fn receive<'a>(&'a mut self, _: &'a mut Message) -> Result<&'a [u8]> {
         self.last = self.receiver.recv().map_err(|error| anyhow!("{error:?}"))?;
         Ok(&self.last)
@@ -127,7 +127,7 @@ pub(crate) struct Publishes {
     _node: Node<Service>,
 }
 
-impl Send for Publishes {
+impl SendingEnd for Publishes {
     fn send(&mut self, message: &mut Message) -> Result<()> {
         let sample = self.publisher.loan_slice_uninit(message.bytes().len())?;
         let receivers = sample.write_from_slice(message.bytes()).send()?;
@@ -141,7 +141,7 @@ pub(crate) struct Subscribes {
     _node: Node<Service>,
 }
 
-impl Receive for Subscribes {
+impl ReceivingEnd for Subscribes {
     fn receive<'a>(&'a mut self, message: &'a mut Message) -> Result<&'a [u8]> {
         let sample = poll(|| Ok(self.subscriber.receive()?))?;
         ensure!(sample.len() == message.bytes().len(), "a sample of {} bytes came", sample.len());

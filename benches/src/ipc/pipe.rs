@@ -8,7 +8,7 @@ use anyhow::Result;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use super::channel::{Channel, Maker, Message, Receive, Send};
+use super::channel::{Channel, Maker, Message, ReceivingEnd, SendingEnd};
 use super::scratch;
 
 /// A pipe with the system's default capacity.
@@ -69,13 +69,13 @@ impl Drop for Fifo {
 /// Whatever carries bytes without boundaries between messages: both sides know how long they are.
 pub(crate) struct Stream<T>(pub(crate) T);
 
-impl<T: Write> Send for Stream<T> {
+impl<T: Write> SendingEnd for Stream<T> {
     fn send(&mut self, message: &mut Message) -> Result<()> {
         Ok(self.0.write_all(message.bytes())?)
     }
 }
 
-impl<T: Read> Receive for Stream<T> {
+impl<T: Read> ReceivingEnd for Stream<T> {
     fn receive<'a>(&'a mut self, message: &'a mut Message) -> Result<&'a [u8]> {
         self.0.read_exact(message.bytes_mut())?;
         Ok(message.bytes())

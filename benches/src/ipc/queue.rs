@@ -10,7 +10,7 @@ use nix::libc;
 use nix::mqueue::{MQ_OFlag, MqAttr, MqdT, mq_open, mq_receive, mq_send, mq_unlink};
 use nix::sys::stat::Mode;
 
-use super::channel::{Channel, Maker, Message, Receive, Send};
+use super::channel::{Channel, Maker, Message, ReceivingEnd, SendingEnd};
 
 /// A number that the kernel tells in a file.
 fn limit(file: &str) -> Result<usize> {
@@ -48,13 +48,13 @@ impl Channel for PosixQueue {
     }
 }
 
-impl Send for MqdT {
+impl SendingEnd for MqdT {
     fn send(&mut self, message: &mut Message) -> Result<()> {
         Ok(mq_send(self, message.bytes(), 0)?)
     }
 }
 
-impl Receive for MqdT {
+impl ReceivingEnd for MqdT {
     fn receive<'a>(&'a mut self, message: &'a mut Message) -> Result<&'a [u8]> {
         let len = mq_receive(self, message.bytes_mut(), &mut 0)?;
         Ok(&message.bytes()[..len])
@@ -96,7 +96,7 @@ impl Drop for SysvQueue {
     }
 }
 
-impl Send for SysvQueue {
+impl SendingEnd for SysvQueue {
     fn send(&mut self, message: &mut Message) -> Result<()> {
         let framed = message.framed();
         framed[..TYPE].copy_from_slice(&1_i64.to_ne_bytes());
@@ -107,7 +107,7 @@ impl Send for SysvQueue {
     }
 }
 
-impl Receive for SysvQueue {
+impl ReceivingEnd for SysvQueue {
     fn receive<'a>(&'a mut self, message: &'a mut Message) -> Result<&'a [u8]> {
         let framed = message.framed();
         // SAFETY: msgrcv(2) writes the type, a `long`, then as many bytes as it is told at most: the rest of the buffer.
@@ -118,4 +118,5 @@ impl Receive for SysvQueue {
 }
 
 /// What stands in front of a message: its type, a `long`, at the buffer's start, which the allocator aligns to 16 bytes.
-const TYPE: usize = size_of::<c_long>();
+const TYPE: usize = size_of::<i64>();
+const _: () = assert!(TYPE == size_of::<c_long>());

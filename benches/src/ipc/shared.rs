@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
-use shared_region::{Backend, CreateOptions, OpenOptions, RegionId, SharedRegion};
+use shared_region::{Backend, CreateOptions, OpenOptions, RegionId, Removal, SharedRegion};
 
-use super::channel::{Channel, Message, Receive, Send};
+use super::channel::{Channel, Message, ReceivingEnd, SendingEnd};
 use super::ring::{Receiver, Sender, Shape, Waiting};
 
 /// How long a side that spins waits for the other one.
@@ -73,8 +73,9 @@ impl<B: Backend + Default, W: Wait> Channel for Ring<B, W> {
 
     fn new(size: usize) -> Result<Self> {
         let shape = Shape { message: size, slots: depth(size), waiting: W::WAITING, patience: PATIENCE };
-        let region = B::default()
-            .create_unique(&format!("ring-{}-", process::id()), &CreateOptions::new(shape.region_size()))?;
+        // Until `unlink`; then there is nothing to remove any more.
+        let options = CreateOptions::new(shape.region_size()).removal(Removal::OnDrop);
+        let region = B::default().create_unique(&format!("ring-{}-", process::id()), &options)?;
         let id = region.id().context("a unique region has an identity")?;
         Ok(Self { region, id, shape, marker: PhantomData })
     }
@@ -92,13 +93,13 @@ impl<B: Backend + Default, W: Wait> Channel for Ring<B, W> {
     }
 }
 
-impl<R: SharedRegion> Send for Sender<R> {
+impl<R: SharedRegion> SendingEnd for Sender<R> {
     fn send(&mut self, message: &mut Message) -> Result<()> {
         Ok(Sender::send(self, message.bytes())?)
     }
 }
 
-impl<R: SharedRegion> Receive for Receiver<R> {
+impl<R: SharedRegion> ReceivingEnd for Receiver<R> {
     fn receive<'a>(&'a mut self, message: &'a mut Message) -> Result<&'a [u8]> {
         let len = Receiver::receive(self, message.bytes_mut())?;
         Ok(&message.bytes()[..len])
@@ -158,7 +159,7 @@ impl WordEnd {
     }
 }
 
-impl Send for WordEnd {
+impl SendingEnd for WordEnd {
     fn send(&mut self, message: &mut Message) -> Result<()> {
         let word = message.bytes().first_chunk().context("it carries one word")?;
         let line = self.next_line();
@@ -167,7 +168,7 @@ impl Send for WordEnd {
     }
 }
 
-impl Receive for WordEnd {
+impl ReceivingEnd for WordEnd {
     fn receive<'a>(&'a mut self, message: &'a mut Message) -> Result<&'a [u8]> {
         let line = self.next_line();
         let (word, last) = (&self.lines[line].0, self.last[line]);

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use anyhow::{Context, Result, ensure};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair, sockopt};
 
-use super::channel::{Channel, Message, Receive, Send};
+use super::channel::{Channel, Message, ReceivingEnd, SendingEnd};
 use super::pipe::Stream;
 
 /// A connected pair of stream sockets, with the system's default buffers.
@@ -58,7 +58,7 @@ impl Channel for PacketSocket {
 
 pub(crate) struct Packets(OwnedFd);
 
-impl Send for Packets {
+impl SendingEnd for Packets {
     fn send(&mut self, message: &mut Message) -> Result<()> {
         let sent = send(self.0.as_raw_fd(), message.bytes(), MsgFlags::empty())?;
         ensure!(sent == message.bytes().len(), "a packet was cut");
@@ -66,7 +66,7 @@ impl Send for Packets {
     }
 }
 
-impl Receive for Packets {
+impl ReceivingEnd for Packets {
     fn receive<'a>(&'a mut self, message: &'a mut Message) -> Result<&'a [u8]> {
         let len = recv(self.0.as_raw_fd(), message.bytes_mut(), MsgFlags::empty())?;
         Ok(&message.bytes()[..len])

@@ -50,22 +50,24 @@ pub(crate) struct Score {
 
 /// Serves the report until standard input ends: answers once when the two are ready, then each order.
 pub(crate) fn serve<C: Channel>(traffic: Traffic, size: usize, cores: Cores) -> Result<()> {
-    // SAFETY: sigaction(2): to ignore a signal runs no code. An interrupt at the terminal reaches every process; this one
-    // ends with its input, and clears up before.
-    unsafe { signal(Signal::SIGINT, SigHandler::SigIgn) }?;
+    // What comes from the terminal reaches every process; this one ends with its input, and clears up before.
+    for from_terminal in [Signal::SIGINT, Signal::SIGHUP] {
+        // SAFETY: sigaction(2): to ignore a signal runs no code.
+        unsafe { signal(from_terminal, SigHandler::SigIgn) }?;
+    }
     let tracepoint = system_calls().ok().filter(|&id| Meter::new(Some(id)).is_ok());
     let there = C::new(size)?;
     let back = (traffic == Traffic::RoundTrip).then(|| C::new(size)).transpose()?;
 
     let mut workers = Workers(Vec::new()); // dropped before the channels
-    if let Some(line) = workers.fork(cores[0])? {
-        play(line, |line| match back {
+    if let Some(line) = workers.fork()? {
+        play(line, cores[0], |line| match back {
             None => work(Sends(there.sender()?), size, tracepoint, line),
             Some(back) => work(Asks(Sends(there.sender()?), Receives(back.receiver()?)), size, tracepoint, line),
         });
     }
-    if let Some(line) = workers.fork(cores[1])? {
-        play(line, |line| match back {
+    if let Some(line) = workers.fork()? {
+        play(line, cores[1], |line| match back {
             None => work(Receives(there.receiver()?), size, tracepoint, line),
             Some(back) => work(Answers(Receives(there.receiver()?), Sends(back.sender()?)), size, tracepoint, line),
         });
@@ -95,9 +97,11 @@ fn prefer() {
     unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const lowest) };
 }
 
-/// Plays a part in a process of its own, until its line ends.
-fn play(mut line: Line, part: impl FnOnce(&mut Line) -> Result<()>) -> ! {
-    let outcome = part(&mut line);
+/// Plays a part in a process of its own, which ends with its line, and with the umpire.
+fn play(mut line: Line, core: usize, part: impl FnOnce(&mut Line) -> Result<()>) -> ! {
+    let settled = set_pdeathsig(Signal::SIGKILL).map_err(Into::into).and_then(|()| pin(core));
+    prefer();
+    let outcome = settled.and_then(|()| part(&mut line));
     let code = outcome.is_err().into();
     if outcome.is_err() {
         let _ = line.say(&told(outcome));
@@ -110,7 +114,7 @@ struct Workers(Vec<(Pid, Line)>);
 
 impl Workers {
     /// Forks one of them. Returns its line in the new process, and nothing in this one.
-    fn fork(&mut self, core: usize) -> Result<Option<Line>> {
+    fn fork(&mut self) -> Result<Option<Line>> {
         let (here, there) = UnixStream::pair()?;
         // SAFETY: fork(2): this process has no threads, so the new one may do what it likes.
         match unsafe { fork() }? {
@@ -118,12 +122,7 @@ impl Workers {
                 self.0.push((child, Line::new(here)));
                 Ok(None)
             }
-            ForkResult::Child => {
-                set_pdeathsig(Signal::SIGKILL)?;
-                pin(core)?;
-                prefer();
-                Ok(Some(Line::new(there)))
-            }
+            ForkResult::Child => Ok(Some(Line::new(there))),
         }
     }
 

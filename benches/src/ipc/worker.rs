@@ -8,7 +8,7 @@ use nix::time::{ClockId, clock_gettime};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::channel::{Message, Receive, Send, check_fill, check_stamp};
+use super::channel::{Message, ReceivingEnd, SendingEnd, check_fill, check_stamp};
 use super::meter::{Meter, Tally};
 
 /// What is asked of the two processes.
@@ -91,7 +91,7 @@ pub(crate) trait Part {
 /// Sends, to [`Receives`].
 pub(crate) struct Sends<S>(pub(crate) S);
 
-impl<S: Send> Part for Sends<S> {
+impl<S: SendingEnd> Part for Sends<S> {
     #[inline]
     fn play(&mut self, message: &mut Message, number: u64, verify: bool) -> Result<()> {
         if verify {
@@ -106,7 +106,7 @@ impl<S: Send> Part for Sends<S> {
 /// Receives what [`Sends`] sent.
 pub(crate) struct Receives<R>(pub(crate) R);
 
-impl<R: Receive> Part for Receives<R> {
+impl<R: ReceivingEnd> Part for Receives<R> {
     #[inline]
     fn play(&mut self, message: &mut Message, number: u64, verify: bool) -> Result<()> {
         let size = message.bytes().len();
@@ -118,7 +118,7 @@ impl<R: Receive> Part for Receives<R> {
 /// Sends, and waits for the answer of [`Answers`].
 pub(crate) struct Asks<S, R>(pub(crate) Sends<S>, pub(crate) Receives<R>);
 
-impl<S: Send, R: Receive> Part for Asks<S, R> {
+impl<S: SendingEnd, R: ReceivingEnd> Part for Asks<S, R> {
     #[inline]
     fn play(&mut self, message: &mut Message, number: u64, verify: bool) -> Result<()> {
         self.0.play(message, number, verify)?;
@@ -129,7 +129,7 @@ impl<S: Send, R: Receive> Part for Asks<S, R> {
 /// Sends back what it received from [`Asks`], once it has looked at it.
 pub(crate) struct Answers<R, S>(pub(crate) Receives<R>, pub(crate) Sends<S>);
 
-impl<R: Receive, S: Send> Part for Answers<R, S> {
+impl<R: ReceivingEnd, S: SendingEnd> Part for Answers<R, S> {
     #[inline]
     fn play(&mut self, message: &mut Message, number: u64, verify: bool) -> Result<()> {
         self.0.play(message, number, verify)?;
