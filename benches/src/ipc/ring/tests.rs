@@ -157,15 +157,17 @@ fn question_and_answer_alternate() {
 }
 
 /// Each question comes just when the other side, done with the one before, lies down: since here one spins for the answer,
-/// and waits for a different moment each time. A wake-up that is lost is the end of the other side's patience.
+/// and waits for a different moment each time. A wake-up that is lost ends the patience of both: without the fences of
+/// the ring, that happened within two million questions.
 #[test]
 fn no_wake_up_is_lost_however_closely_it_misses_the_sleep() {
     let [asleep, awake] = [Waiting::Futex, Waiting::Spin].map(|waiting| shape(waiting, LONG));
     let [questions, answers] = [&asleep, &awake].map(|shape| region(AnyBackend::Posix, shape));
-    let answering = Other::start("answers", [&questions, &answers], [asleep.waiting, awake.waiting], many());
+    let count = 20 * many();
+    let answering = Other::start("answers", [&questions, &answers], [asleep.waiting, awake.waiting], count);
     let (mut sender, mut receiver) = (ends(&questions, asleep).0, ends(&answers, awake).1);
     let mut buffer = [0; LONGEST];
-    for number in 0..many() {
+    for number in 0..count {
         (0..number % 64).for_each(|_| std::hint::black_box(()));
         sender.send(message(number, &mut buffer)).unwrap();
         expect(&mut receiver, number);
