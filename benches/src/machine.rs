@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
+use std::str::FromStr;
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::libc;
@@ -20,6 +21,8 @@ pub(crate) struct Machine {
     pub(crate) processors: usize,
     pub(crate) virtualized: bool,
     pub(crate) memory_mib: u64,
+    /// How many processes wanted a processor in the last minute before the run.
+    pub(crate) load: f64,
     pub(crate) kernel: String,
     pub(crate) libc: String,
     pub(crate) compiler: String,
@@ -44,28 +47,30 @@ impl Machine {
             processors,
             virtualized: field(&cpuinfo, "flags")
                 .is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
-            memory_mib: fs::read_to_string("/proc/meminfo")
-                .ok()
-                .and_then(|info| kibibytes(&info, "MemTotal"))
-                .unwrap_or(0)
-                >> 10,
+            memory_mib: memory("MemTotal") >> 20,
+            load: first_number("/proc/loadavg").unwrap_or(0.0),
             kernel: format!("{} {}", of(|system| system.sysname()), of(|system| system.release())),
             libc: output("getconf", &["GNU_LIBC_VERSION"]),
             compiler: output("rustc", &["--version"]),
             private_namespaces: isolation == Isolation::Private,
             empty_path: empty_path(),
             shmem_enabled: shmem_enabled(),
-            huge_page_pool: fs::read_to_string("/proc/sys/vm/nr_hugepages")
-                .ok()
-                .and_then(|text| text.trim().parse().ok())
-                .unwrap_or(0),
+            huge_page_pool: first_number("/proc/sys/vm/nr_hugepages").unwrap_or(0),
         }
     }
 }
 
 /// What the kernel thinks can be had without swapping, in bytes.
 pub(crate) fn available_memory() -> u64 {
-    fs::read_to_string("/proc/meminfo").ok().and_then(|info| kibibytes(&info, "MemAvailable")).unwrap_or(0) << 10
+    memory("MemAvailable")
+}
+
+/// What `/proc/meminfo` says of something, in bytes.
+fn memory(of: &str) -> u64 {
+    let kibibytes = fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|info| field(&info, of)?.split(' ').next()?.parse::<u64>().ok());
+    kibibytes.unwrap_or(0) << 10
 }
 
 fn output(command: &str, arguments: &[&str]) -> String {
@@ -76,13 +81,14 @@ fn output(command: &str, arguments: &[&str]) -> String {
     }
 }
 
+/// What a file of the kernel's begins with.
+fn first_number<T: FromStr>(path: &str) -> Option<T> {
+    fs::read_to_string(path).ok()?.split_whitespace().next()?.parse().ok()
+}
+
 fn field(text: &str, name: &str) -> Option<String> {
     let line = text.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(':')?.1.trim().to_owned())
-}
-
-fn kibibytes(text: &str, name: &str) -> Option<u64> {
-    field(text, name)?.split(' ').next()?.parse().ok()
 }
 
 /// The word in brackets in the kernel's list of choices.

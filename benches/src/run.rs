@@ -103,7 +103,7 @@ impl Progress {
         }
         self.current.set_message(message);
         self.current.set_position(0);
-        // So that the time left is told anew, and drawing costs nothing while something is measured.
+        // Here, as no thread draws in the background, where it would disturb.
         self.all.tick();
     }
 

@@ -37,7 +37,8 @@ every byte is compared. While it is timed, each message has its number at both e
 the same work for all.
 
 **Counted.** System calls by the kernel's event at the entry of every call (`raw_syscalls:sys_enter`), context switches by
-`getrusage`, for each of the two processes, in runs of their own. 0 is none at all, 0.00 less than one for 200 messages.",
+`getrusage`, for each of the two processes, in runs of their own. 0 is none at all, 0.00 less than one for 200 messages. At 8
+bytes a message is a round trip: one there and one back.",
     plots: &[
         Plot { file: "ipc-round-trip", title: "A round trip of 8 bytes", case: ROUND_TRIP, shape: Shape::Values },
         Plot { file: "ipc-one-way", title: "One message after the other", case: ONE_WAY, shape: Shape::Values },

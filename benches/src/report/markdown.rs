@@ -6,6 +6,7 @@ use tabled::builder::Builder;
 use tabled::settings::Style;
 
 use super::Report;
+use crate::groups::GROUPS;
 use crate::model::{Comparison, Group, Unit};
 use crate::run::in_words;
 use crate::statistics::Summary;
@@ -15,10 +16,11 @@ pub(super) fn document(report: &Report) -> String {
         "# Benchmarks
 
 What shared memory costs on each backend, beside the raw calls, other crates, and the kernel's other ways for processes
-to talk. Written by the program in `benches/`, in one run of {}{}.
+to talk. Written by the program in `benches/`, in one run of {}{}{}.
 
 ",
         in_words(report.took),
+        if report.groups.len() < GROUPS.len() { ", of some groups alone" } else { "" },
         if report.quick { ", with `--quick`: too few samples to rely on" } else { "" },
     );
     text += "## How to repeat
@@ -61,6 +63,7 @@ fn machine(report: &Report) -> String {
         ("processor", format!("{}, {} of them for this run", machine.processor, machine.processors)),
         ("a virtual machine", yes(machine.virtualized).into()),
         ("memory", format!("{} MiB", machine.memory_mib)),
+        ("load before the run", format!("{}; the less, the better the figures", machine.load)),
         ("system", format!("{}, {}", machine.kernel, machine.libc)),
         ("compiler", machine.compiler.clone()),
         ("`/dev/shm` and System V namespace of its own", yes(machine.private_namespaces).into()),
