@@ -147,11 +147,12 @@ static LIMITS: &[Limit] = &[
     limit("lifecycle", "System V", "Sysv, Reserve", "libc, shmget", NOTHING),
     limit("lifecycle", "System V", "Sysv, Prefault", "libc, shmget, populate", NOTHING),
     // Publishing whole costs one page's creation something (a file without a name is made and linked, and by a longer
-    // way where AT_EMPTY_PATH is not granted), and nothing that can be seen beside touching 2 MiB.
-    limit("lifecycle", "POSIX", "Posix, Lazy", "libc, shm_open", Bound::AtMost(1.20))
+    // way where AT_EMPTY_PATH is not granted), and nothing that can be seen beside touching 2 MiB. By hand it is 1.11 to
+    // 1.14, and 1.21 with the look at what the name means before it is removed, which the unsafe sequence leaves out.
+    limit("lifecycle", "POSIX", "Posix, Lazy", "libc, shm_open", Bound::AtMost(1.30))
         .sizes(4 * KIB, 4 * KIB)
         .when(|machine| machine.empty_path),
-    limit("lifecycle", "POSIX", "Posix, Lazy", "libc, shm_open", Bound::AtMost(1.45))
+    limit("lifecycle", "POSIX", "Posix, Lazy", "libc, shm_open", Bound::AtMost(1.55))
         .sizes(4 * KIB, 4 * KIB)
         .when(|machine| !machine.empty_path),
     limit("lifecycle", "POSIX", "Posix, Lazy", "libc, shm_open", Bound::NotMore).sizes(2 * MIB, u64::MAX),
