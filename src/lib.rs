@@ -104,6 +104,7 @@ struct Readme;
 /// [stage1.rs]: https://docs.rs/crate/shared-region/latest/source/examples/port/stage1.rs
 /// [stage2.rs]: https://docs.rs/crate/shared-region/latest/source/examples/port/stage2.rs
 /// [stage3.rs]: https://docs.rs/crate/shared-region/latest/source/examples/port/stage3.rs
+/// [frames.rs]: https://docs.rs/crate/shared-region/latest/source/examples/x11_shm/frames.rs
 ///
 #[cfg(all(any(doc, doctest), feature = "posix", feature = "sysv"))]
 #[doc = include_str!("../PORTING.md")]

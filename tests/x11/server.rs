@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, alarm};
 use x11rb::connection::Connection;
 use x11rb::protocol::xproto::{ConnectionExt, ImageFormat, Window};
 use x11rb::rust_connection::RustConnection;
@@ -22,7 +22,8 @@ pub(crate) const NOBODY: u32 = 65534;
 /// Says on the terminal, past the test runner's capture, that a check cannot run here.
 pub(crate) fn skip(reason: &str) {
     let thread = std::thread::current();
-    let _ = writeln!(io::stderr(), "skipped: {}: {reason}", thread.name().unwrap_or("?"));
+    let line = format!("skipped: {}: {reason}\n", thread.name().unwrap_or("?"));
+    let _ = io::stderr().write_all(line.as_bytes()); // whole, as others print too
 }
 
 pub(crate) fn is_root() -> bool {
@@ -41,8 +42,9 @@ impl Server {
         Self::start_as(|command| command)
     }
 
-    /// Starts it with other arguments, as another user, or the like.
+    /// Starts it with other arguments, as another user, or the like. A test that waits for it in vain is ended by a signal.
     pub(crate) fn start_as(change: impl FnOnce(&mut Command) -> &mut Command) -> Option<Self> {
+        alarm::set(300);
         let mut command = Command::new("Xvfb");
         // Whoever is on this machine may connect. On its output it says which display it has, once it can be connected to.
         command.args(["-displayfd", "1", "-nolisten", "tcp", "-noreset", "-ac", "-screen", "0", "400x300x24"]);
