@@ -59,6 +59,8 @@ int main(int argc, char **argv)
     case 0:
         if (argc > 2) { /* another program, which gets the id as its last argument */
             char **args = calloc((size_t)argc, sizeof(*args)), text[16];
+            if (args == NULL)
+                die("calloc");
             memcpy(args, argv + 2, (size_t)(argc - 2) * sizeof(*args));
             snprintf(text, sizeof(text), "%d", id);
             args[argc - 2] = text;

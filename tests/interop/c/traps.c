@@ -2,6 +2,7 @@
    own, in which all keys are free and nothing outlives it; exit code 77 without. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <grp.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -57,13 +58,23 @@ static void as_nobody(void (*act)(int), int argument)
 
     fflush(stdout);
     if (fork() == 0) {
-        wrong = setgid(NOBODY) == -1 || setuid(NOBODY) == -1;
+        wrong = setgroups(0, NULL) == -1 || setgid(NOBODY) == -1 || setuid(NOBODY) == -1;
         act(argument);
         fflush(stdout);
         _exit(wrong);
     }
     wait(&status);
     wrong |= status;
+}
+
+static void make(const char *file)
+{
+    FILE *made = fopen(file, "w");
+
+    if (made == NULL || fclose(made) == EOF) {
+        perror(file);
+        exit(1);
+    }
 }
 
 static void keys(const char *folder)
@@ -79,8 +90,8 @@ static void keys(const char *folder)
     HOLDS(shmget(ftok("/another/missing/file", 'Z'), 100, IPC_CREAT | 0600) == id);
     HOLDS(ftok("/", 1) == ftok("/", 257) && ftok("/", 0) != -1);
 
-    fclose(fopen(file, "w"));
-    fclose(fopen(other, "w"));
+    make(file);
+    make(other);
     key_t before = ftok(file, 'A');
     HOLDS(rename(other, file) == 0 && ftok(file, 'A') != before);
     unlink(file);
