@@ -1,7 +1,7 @@
 //! Rust and C, and Rust and Python, on the same memory: small programs in the style of the textbooks, each run against
 //! Rust in every pairing. And the worked example of PORTING.md, all its stages together.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "posix", feature = "sysv"))]
 
 mod exchange;
 mod family;

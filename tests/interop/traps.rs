@@ -9,5 +9,5 @@ fn the_kernel_does_what_the_guide_says_of_the_c_calls() {
     if output.status.code() == Some(77) {
         return skip("an IPC namespace of one's own takes root");
     }
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "{output:?}");
 }
