@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, alarm};
 use x11rb::connection::Connection;
 use x11rb::protocol::xproto::{ConnectionExt, ImageFormat, Window};
 use x11rb::rust_connection::RustConnection;
@@ -41,8 +41,9 @@ impl Server {
         Self::start_as(|command| command)
     }
 
-    /// Starts it with other arguments, as another user, or the like.
+    /// Starts it with other arguments, as another user, or the like. A test that waits for it in vain is ended by a signal.
     pub(crate) fn start_as(change: impl FnOnce(&mut Command) -> &mut Command) -> Option<Self> {
+        alarm::set(300);
         let mut command = Command::new("Xvfb");
         // Whoever is on this machine may connect. On its output it says which display it has, once it can be connected to.
         command.args(["-displayfd", "1", "-nolisten", "tcp", "-noreset", "-ac", "-screen", "0", "400x300x24"]);
