@@ -23,7 +23,8 @@ const MARK: &str = "@@";
 /// Says on the terminal, past the test runner's capture, what cannot run here.
 pub(crate) fn skip(reason: &str) {
     let thread = std::thread::current();
-    let _ = writeln!(io::stderr(), "skipped: {}: {reason}", thread.name().unwrap_or("?"));
+    let line = format!("skipped: {}: {reason}\n", thread.name().unwrap_or("?"));
+    let _ = io::stderr().write_all(line.as_bytes()); // whole, as others print too
 }
 
 /// Where two programs meet: an identity for Rust, an argument for others. What stands there is removed at the end.

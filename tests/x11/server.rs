@@ -22,7 +22,8 @@ pub(crate) const NOBODY: u32 = 65534;
 /// Says on the terminal, past the test runner's capture, that a check cannot run here.
 pub(crate) fn skip(reason: &str) {
     let thread = std::thread::current();
-    let _ = writeln!(io::stderr(), "skipped: {}: {reason}", thread.name().unwrap_or("?"));
+    let line = format!("skipped: {}: {reason}\n", thread.name().unwrap_or("?"));
+    let _ = io::stderr().write_all(line.as_bytes()); // whole, as others print too
 }
 
 pub(crate) fn is_root() -> bool {
