@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::ptr::NonNull;
 use std::time::Duration;
 
@@ -193,6 +194,16 @@ pub fn uses_a_place<S: Sut>(arguments: &[String]) {
     assert_eq!(bytes_of(&open::<S>(&name)), bytes_of(&region));
     let (opened, created) = backend.open_or_create(&name, &CreateOptions::new(5000)).unwrap();
     assert_eq!((opened.len(), created), (5000, false));
+    if !Path::new("/proc/self").exists() {
+        let unknown = ErrorKind::Unsupported;
+        for error in [
+            refused("holders", unknown, backend.holders(&name)),
+            refused("remove_if_unused", unknown, backend.remove_if_unused(&name)),
+        ] {
+            assert_eq!(error.raw_os_error(), Some(Errno::ENOENT as i32), "{error}");
+            assert!(error.to_string().contains("mount one"), "{error}");
+        }
+    }
     backend.remove(&name).unwrap();
     assert!(!backend.exists(&name).unwrap());
 }
