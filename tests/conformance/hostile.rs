@@ -13,7 +13,8 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::{alarm, ftruncate};
 use shared_region::{
-    Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionId, RegionName, SharedRegion, SharedRegionExt,
+    Backend, CreateOptions, Error, ErrorKind, HugePages, OpenOptions, RegionId, RegionName, SharedRegion,
+    SharedRegionExt,
 };
 
 use crate::child::{NOBODY, forked, is_root, role, skip};
@@ -315,6 +316,9 @@ pub fn asks_for_addresses<S: Sut>(arguments: &[String]) {
     let (opened, _) = backend.open_or_create(&name, &creating(free + 4 * PAGE)).unwrap();
     assert_eq!(opened.as_ptr().addr(), free + 4 * PAGE);
     drop(opened);
+    // Where huge pages are free: they do not fit at every page, and are only tried for.
+    let trying = creating(free + 4 * PAGE).huge_pages(HugePages::Try);
+    assert_eq!(backend.create_unnamed(&trying).unwrap().as_ptr().addr(), free + 4 * PAGE);
 
     // Occupied, by a region, by other memory, and in its second page only.
     let page = map_pages(1, free + 5 * PAGE);
