@@ -66,8 +66,7 @@ pub use any::{DefaultBackend, Region};
 /// [`holders_ids`](Self::holders_ids) and [`remove_id_if_unused`](Self::remove_id_if_unused) is
 /// [`Unsupported`](ErrorKind::Unsupported). What every backend needs for them is public:
 ///
-/// - creating: [`CreateOptions::validate_for`] first,
-///   [`settle`](CreateOptions::settle) once it is mapped;
+/// - creating: [`CreateOptions::validate_for`] first, [`settle`](CreateOptions::settle) once it is mapped;
 /// - opening: [`RegionId::name_in`], [`OpenOptions::poll`] around the attempt, in it
 ///   [`validate_owner`](OpenOptions::validate_owner) and [`validate_size`](OpenOptions::validate_size) before mapping;
 /// - failing: [`Error::from_io`], and on the way out [`Error::context`] or, of a region,

@@ -1,5 +1,7 @@
 //! Who holds a region: [`Holders`], [`Holder`], [`HeldMapping`].
 
+#[cfg(any(feature = "posix", feature = "sysv"))]
+use crate::error::{Error, ErrorKind};
 use crate::options::Access;
 
 /// The processes that hold a region, as far as could be seen. Made by [`Backend::holders`](crate::Backend::holders).
@@ -125,5 +127,17 @@ impl HeldMapping {
     /// stay with its process, is read-only.
     pub const fn access(&self) -> Access {
         self.access
+    }
+}
+
+/// Translates the failure to look at processes.
+#[cfg(any(feature = "posix", feature = "sysv"))]
+pub(crate) fn unknown(error: &std::io::Error) -> Error {
+    let told = Error::new(ErrorKind::Unsupported);
+    match error.raw_os_error() {
+        Some(errno) => told
+            .reason("/proc cannot be read, so nobody knows who holds it: mount one in this PID namespace")
+            .errno(errno),
+        None => told.reason("this system does not tell who holds a region: ask those who use it"),
     }
 }

@@ -138,8 +138,9 @@ impl CreateOptions {
     ///   `memfd_create(MFD_HUGETLB)`: its size is a multiple of a huge page's, else
     ///   [`InvalidSize`](ErrorKind::InvalidSize), and stays what it is (`F_SEAL_GROW`).
     /// - **System V**: `shmget(SHM_HUGETLB)`, which needs `CAP_IPC_LOCK` or membership in the group of
-    ///   `vm.hugetlb_shm_group`. Any size will do; the last huge page is taken whole. A fixed address is a multiple of
-    ///   a huge page's size then. `Try` falls back to ordinary pages with `MADV_HUGEPAGE`.
+    ///   `vm.hugetlb_shm_group`. Any size will do; the last huge page is taken whole. With `Require` a fixed
+    ///   address is a multiple of a huge page's size, else [`AddressInUse`](ErrorKind::AddressInUse). `Try` falls back
+    ///   to ordinary pages with `MADV_HUGEPAGE`, and begins with these at a fixed address.
     ///
     /// # References
     ///

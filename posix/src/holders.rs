@@ -122,7 +122,8 @@ impl HeldMapping {
 /// [`holders_of`] takes that time once; whether there is a holder at all, [`is_held`] tells sooner.
 ///
 /// The answer is about the past when it arrives: anybody who may open the object can do so meanwhile,
-/// and a descriptor can move from a process yet to be looked at to one that was. It does not see:
+/// and a descriptor can move from a process yet to be looked at to one that was, or that began meanwhile, as when a
+/// holder forks and ends. It does not see:
 ///
 /// - processes of a PID namespace that is not below that of `/proc`, such as other containers' and, from
 ///   a container, the host's, although they may share the store;

@@ -231,7 +231,7 @@ impl Object {
     }
 
     /// Returns device and inode, as [`stat`](Self::stat) does. They name the object for as long as it is open. The
-    /// system is asked for those of a memfd alone: all other ways to an object have looked at it.
+    /// system is asked for those of a memfd alone: all other ways to an object have looked at it. macOS tells 0 for both.
     ///
     /// # Errors
     ///

@@ -1,28 +1,18 @@
 //! Who holds an object.
 
-use std::io;
-
 use shared_region_posix::{self as leaf, Stat};
 
 use super::failure::Subject;
 use super::{NAME, look, native, own, stat};
 use crate::backend::HOLDERS;
-use crate::error::{Error, ErrorKind, Result};
-use crate::holders::{HeldMapping, Holder, Holders};
+use crate::error::{ErrorKind, Result};
+use crate::holders::{HeldMapping, Holder, Holders, unknown};
 use crate::name::RegionId;
 use crate::options::Access;
 
 /// Device and inode, which stay the object's when its name comes to mean another.
 fn object(stat: &Stat) -> (u64, u64) {
     (stat.device(), stat.inode())
-}
-
-/// Translates the failure to look at processes.
-fn unknown(error: &io::Error) -> Error {
-    Error::new(ErrorKind::Unsupported).reason(match error.kind() {
-        io::ErrorKind::Unsupported => "this system does not tell who holds an object: remove it if you know".to_owned(),
-        _ => format!("/proc cannot be read, so nobody knows who holds it: {error}"),
-    })
 }
 
 pub(super) fn find(ids: &[RegionId]) -> Result<Vec<Result<Holders>>> {

@@ -104,6 +104,8 @@ fn get(key: i32, options: &CreateOptions) -> io::Result<Segment> {
     let small = || ordinary.clone().no_reserve(lazy).get(key, options.get_size());
     match options.get_huge_pages() {
         HugePages::No => small(),
+        // Explicit ones fit at multiples of their size only, and may reach into the next mapping.
+        HugePages::Try if options.get_fixed_address().is_some() => small(),
         HugePages::Try => {
             huge().or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Err(error) } else { small() })
         }

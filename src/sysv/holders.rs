@@ -1,26 +1,16 @@
 //! Who has a segment attached.
 
 use std::collections::HashMap;
-use std::io;
 
 use shared_region_sysv::{self as leaf, AttachedRange, Attacher, Attachers, SegmentStat};
 
 use super::failure::failed;
 use super::{find, own};
 use crate::backend::HOLDERS;
-use crate::error::{Error, ErrorKind, Result};
-use crate::holders::{HeldMapping, Holder, Holders};
+use crate::error::Result;
+use crate::holders::{HeldMapping, Holder, Holders, unknown};
 use crate::name::RegionId;
 use crate::options::Access;
-
-/// Translates the failure to look at processes.
-fn unknown(error: &io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::Unsupported => failed(error),
-        _ => Error::new(ErrorKind::Unsupported)
-            .reason(format!("/proc cannot be read, so nobody knows who holds it: {error}")),
-    }
-}
 
 pub(super) fn find_all(ids: &[RegionId]) -> Result<Vec<Result<Holders>>> {
     let listed = leaf::segments().map_err(|error| failed(&error))?;

@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::ptr::NonNull;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::{alarm, ftruncate};
 use shared_region::{
-    Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionId, RegionName, SharedRegion, SharedRegionExt,
+    Backend, CreateOptions, Error, ErrorKind, HugePages, OpenOptions, RegionId, RegionName, SharedRegion,
+    SharedRegionExt,
 };
 
 use crate::child::{NOBODY, forked, is_root, role, skip};
@@ -193,6 +195,16 @@ pub fn uses_a_place<S: Sut>(arguments: &[String]) {
     assert_eq!(bytes_of(&open::<S>(&name)), bytes_of(&region));
     let (opened, created) = backend.open_or_create(&name, &CreateOptions::new(5000)).unwrap();
     assert_eq!((opened.len(), created), (5000, false));
+    if !Path::new("/proc/self").exists() {
+        let unknown = ErrorKind::Unsupported;
+        for error in [
+            refused("holders", unknown, backend.holders(&name)),
+            refused("remove_if_unused", unknown, backend.remove_if_unused(&name)),
+        ] {
+            assert_eq!(error.raw_os_error(), Some(Errno::ENOENT as i32), "{error}");
+            assert!(error.to_string().contains("mount one"), "{error}");
+        }
+    }
     backend.remove(&name).unwrap();
     assert!(!backend.exists(&name).unwrap());
 }
@@ -304,6 +316,9 @@ pub fn asks_for_addresses<S: Sut>(arguments: &[String]) {
     let (opened, _) = backend.open_or_create(&name, &creating(free + 4 * PAGE)).unwrap();
     assert_eq!(opened.as_ptr().addr(), free + 4 * PAGE);
     drop(opened);
+    // Where huge pages are free: they do not fit at every page, and are only tried for.
+    let trying = creating(free + 4 * PAGE).huge_pages(HugePages::Try);
+    assert_eq!(backend.create_unnamed(&trying).unwrap().as_ptr().addr(), free + 4 * PAGE);
 
     // Occupied, by a region, by other memory, and in its second page only.
     let page = map_pages(1, free + 5 * PAGE);

@@ -340,6 +340,15 @@ fn child_looks_without_proc() {
 }
 
 #[test]
+fn a_thread_with_a_name_that_is_no_utf_8_can_look() {
+    let object = Object::memfd(c"test", 0o600).unwrap();
+    // As the kernel cuts a name after 15 bytes, wherever that is in a character.
+    let named = thread::Builder::new().name("abcdefghijklmn\u{e9}".into());
+    let found = thread::scope(|scope| named.spawn_scoped(scope, || of(&object)).unwrap().join());
+    assert!(pids(&found.unwrap()).contains(&process::id()));
+}
+
+#[test]
 fn a_process_whose_main_thread_has_ended_is_seen() {
     let mut object = Some(Object::memfd(c"test", 0o600).unwrap());
     let map = filled(object.as_ref().unwrap(), 4096, 1);

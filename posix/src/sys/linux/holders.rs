@@ -106,7 +106,7 @@ impl<'a> Look<'a> {
         devices.dedup();
         // Fails where this thread is not in `/proc`, because there is none or it is another namespace's: else such a
         // directory would read as "nobody". Not `self`, which is empty once the main thread has ended.
-        let status = retry(|| fs::read_to_string("/proc/thread-self/status"))?;
+        let status = text("/proc/thread-self/status")?;
         // One number for each namespace from that of `/proc` on down; proc_pid_status(5).
         let own_numbers = field(&status, "NSpid:").is_some_and(|ids| ids.split_ascii_whitespace().count() == 1);
         Ok(Self { objects, devices, hidden: hides_processes(&status)?, own_numbers })
@@ -205,7 +205,7 @@ impl<'a> Look<'a> {
     /// Whether `fdinfo`, which does not ask the file system, leaves it open that a descriptor is of a wanted object.
     fn may_be_wanted(&self, task: &Path, fd: &Path) -> bool {
         let Some(number) = fd.file_name() else { return true };
-        let Ok(info) = retry(|| fs::read_to_string(task.join("fdinfo").join(number))) else { return true };
+        let Ok(info) = text(task.join("fdinfo").join(number)) else { return true };
         let inode = field(&info, "ino:").and_then(|inode| inode.parse().ok());
         inode.is_none_or(|inode: u64| self.objects.iter().any(|&(_, wanted)| wanted == inode))
     }
@@ -225,12 +225,12 @@ fn identity(fd: &Path) -> io::Result<(u64, Option<u64>)> {
 
 /// Whether `/proc` is mounted so that it may hide processes from this one.
 fn hides_processes(status: &str) -> io::Result<bool> {
-    let mounts = retry(|| fs::read_to_string("/proc/thread-self/mountinfo"))?;
+    let mounts = text("/proc/thread-self/mountinfo")?;
     if !mounts.lines().any(hides) {
         return Ok(false);
     }
     let capabilities = field(status, "CapEff:").and_then(|set| u64::from_str_radix(set, 16).ok());
-    let users = retry(|| fs::read_to_string("/proc/thread-self/uid_map"))?;
+    let users = text("/proc/thread-self/uid_map")?;
     // The capability reaches beyond a user namespace only from the first one, which maps all ids.
     let first = users.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
     Ok(!first || capabilities.is_none_or(|set| set & MAY_LOOK_INTO_ALL == 0))
@@ -244,6 +244,11 @@ fn hides(mount: &str) -> bool {
         && options
             .split(',')
             .any(|option| option.strip_prefix("hidepid=").is_some_and(|value| value != "0" && value != "off"))
+}
+
+/// Reads a file of `/proc`. A thread's name and a mount's place can be any bytes, and are not what is looked for.
+fn text(path: impl AsRef<Path>) -> io::Result<String> {
+    retry(|| fs::read(&path)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The value after `name` at the start of a line.

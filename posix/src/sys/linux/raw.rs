@@ -36,21 +36,21 @@ pub(super) fn read_into(fd: BorrowedFd<'_>, map: &MmapRaw, offset: usize) -> Res
 /// `std::fs::File::metadata` would do; it takes several times as long outside of the kernel. `nix::sys::stat::fstat` does
 /// not fit: it fails on files over 2 GiB in some 32-bit processes.
 pub(super) fn fstat(fd: BorrowedFd<'_>) -> Result<libc::stat64, Errno> {
-    let mut stat = MaybeUninit::uninit();
+    let mut stat = MaybeUninit::zeroed();
     // SAFETY: `fd` is borrowed, so it is open during the call, and `stat` has room for the struct that the call writes;
     // fstat(2).
     Errno::result(unsafe { libc::fstat64(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
-    // SAFETY: the call has succeeded, so it has written the struct.
+    // SAFETY: the struct consists of integers, all of which were zero, or written by the call.
     Ok(unsafe { stat.assume_init() })
 }
 
 /// Asks about what is at `path`, without following a link; as `fstat`.
 pub(super) fn lstat(path: &CStr) -> Result<libc::stat64, Errno> {
-    let mut stat = MaybeUninit::uninit();
+    let mut stat = MaybeUninit::zeroed();
     // SAFETY: `path` is a C string that outlives the call, which reads it, and `stat` has room for the struct that it
     // writes; stat(2).
     Errno::result(unsafe { libc::lstat64(path.as_ptr(), stat.as_mut_ptr()) })?;
-    // SAFETY: the call has succeeded, so it has written the struct.
+    // SAFETY: the struct consists of integers, all of which were zero, or written by the call.
     Ok(unsafe { stat.assume_init() })
 }
 
