@@ -126,6 +126,8 @@ impl Way for Whole {
         let fd = check(unsafe { libc::open(c"/dev/shm".as_ptr(), flags, 0o600) })?;
         // SAFETY: fchmod(2) touches no memory of this process.
         check(unsafe { libc::fchmod(fd, 0o600) })?;
+        // A limit of file sizes is to be an error, and not the signal SIGXFSZ.
+        ensure!(size as u64 <= file_limit()?, "the size is over RLIMIT_FSIZE");
         match self {
             Self::Lazy => sized(fd, size)?,
             // SAFETY: fallocate(2) touches no memory of this process.
@@ -157,6 +159,14 @@ impl Way for Whole {
         ensure!(exists(&path(name))?, "nothing has the name");
         unlink(name)
     }
+}
+
+/// How large a file of this process may be.
+fn file_limit() -> Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: getrlimit(2) fills the struct that it is given.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) })?;
+    Ok(limit.rlim_cur)
 }
 
 /// Where the object of that name is.
