@@ -347,7 +347,8 @@ pub trait Backend: Debug + Send + Sync {
     /// # Platform-specific behavior
     ///
     /// - **POSIX**: `shm_unlink`.
-    /// - **System V**: `shmget`, `shmctl(IPC_RMID)`.
+    /// - **System V**: `shmget`, `shmctl(IPC_RMID)`. Of two that do so at the same moment, while somebody has it attached,
+    ///   both may be told that they removed it.
     fn remove(&self, name: &RegionName) -> Result<()> {
         self.remove_id(&RegionId::named(self.name(), *name))
     }

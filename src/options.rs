@@ -56,7 +56,8 @@ pub enum HugePages {
     /// Huge pages where they can be had, else ordinary ones. Never the reason for an error.
     Try,
     /// Explicit huge pages of the system's default size, or an error. They are set aside at creation, whatever the
-    /// [`Allocation`], so that touching them never fails.
+    /// [`Allocation`], so that a pool that runs empty makes no touch fail. (A control group's limit of huge pages may
+    /// still do so, by the kernel's documentation: SIGBUS.)
     Require,
 }
 

@@ -70,8 +70,8 @@ pub(super) fn create(id: &RegionId, options: &CreateOptions) -> Result<PosixRegi
 fn prepare(id: &RegionId, options: &CreateOptions, must_link: bool) -> Result<(PosixRegion, Publication)> {
     let subject = Subject::new(id, "create");
     options.validate_for(capabilities(false)).map_err(|error| subject.told(error))?;
-    // Where nothing is reserved and nothing of the caller's runs, the link tells soon enough that the name is taken.
-    if must_link || options.get_allocation() != Allocation::Lazy {
+    // Where no memory is taken and nothing of the caller's runs, the link tells soon enough that the name is taken.
+    if must_link || options.get_allocation() != Allocation::Lazy || options.get_lock_memory() {
         match leaf::kind(native(id)) {
             Ok(_) => return Err(subject.taken()),
             Err(error) if unsupported(&error) || not_found(&error) => {}

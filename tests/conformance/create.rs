@@ -1,14 +1,16 @@
 //! C1 to C7: creation.
 
+use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use shared_region::{
-    Allocation, Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionName, Result, SharedRegion,
+    Allocation, Backend, CreateOptions, Error, ErrorKind, HugePages, OpenOptions, RegionName, Result, SharedRegion,
     SharedRegionExt,
 };
 
-use crate::child::{NOBODY, is_root, role, skip};
-use crate::sut::{Fresh, NativeStat, Plant, Sut, bytes_of, create, open};
+use crate::child::{NOBODY, is_root, role, say, skip};
+use crate::sut::{Fresh, NativeStat, Plant, Sut, bytes_of, create, name_in, open};
+use crate::trace::{self, Fate};
 
 const SIZE: usize = 4096;
 
@@ -69,6 +71,40 @@ pub fn a_taken_name_is_told_before_a_lack_of_space<S: Sut>() {
         Some(store) if is_root() => role::<S>("takes_names_in_a_full_store").confined(store).run(),
         Some(_) => skip::<S>("a private store takes root"),
         None => skip::<S>("there is no private store"),
+    }
+}
+
+/// Creation in each way that takes memory.
+fn taking_memory() -> [CreateOptions; 4] {
+    let options = CreateOptions::new(SIZE);
+    let lazily = options.clone().allocation(Allocation::Lazy).lock_memory(true);
+    let tried = options.clone().huge_pages(HugePages::Try);
+    [options.clone().allocation(Allocation::Prefault), options, lazily, tried]
+}
+
+pub fn a_taken_name_is_told_before_memory_is_taken<S: Sut>() {
+    if !trace::works::<S>() {
+        return;
+    }
+    let name = Fresh::<S>::new();
+    let _region = create::<S>(&name, SIZE);
+    let mut second = role::<S>("takes_a_taken_name").arg(name.as_str()).start();
+    for options in taking_memory() {
+        let seen = trace::follow(&mut second, "go", |_| Fate::Pass);
+        assert_eq!((seen.end, second.hear().as_str()), (None, "taken"));
+        let takes = [libc::SYS_fallocate, libc::SYS_mlock, libc::SYS_madvise];
+        let taking: Vec<_> = seen.calls.iter().filter(|call| call.is(&takes)).collect();
+        assert!(taking.is_empty(), "{options:?}: {taking:?}");
+    }
+    second.finish();
+}
+
+pub fn takes_a_taken_name<S: Sut>(arguments: &[String]) {
+    let (backend, name) = (S::backend(), name_in(arguments, 0));
+    for options in taking_memory() {
+        let made = trace::act(|_| backend.create_new(&name, &options)).unwrap();
+        assert_eq!(refusal(made), ErrorKind::AlreadyExists);
+        say("taken");
     }
 }
 

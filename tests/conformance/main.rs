@@ -199,6 +199,7 @@ suite! {
         create {
             create_new_twice_fails_with_already_exists,
             a_taken_name_is_told_before_a_lack_of_space,
+            a_taken_name_is_told_before_memory_is_taken,
             a_taken_name_is_told_to_those_who_may_not_open_it,
             a_name_taken_by_something_foreign_is_already_exists,
             a_size_of_zero_or_over_isize_max_is_invalid_and_leaves_nothing,
@@ -445,6 +446,7 @@ suite! {
         }
         create {
             open_and_compare,
+            takes_a_taken_name,
             takes_names_in_a_full_store,
             finds_the_name_taken,
             finds_something_foreign,
