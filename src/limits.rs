@@ -1,7 +1,7 @@
 //! The limits of this process that a call may have hit.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::Read;
 
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
@@ -46,7 +46,7 @@ pub(crate) fn mappings_exceeded(errno: Errno) -> Option<Error> {
         match maps.read(&mut chunk) {
             Ok(0) => break,
             Ok(read) => mappings += chunk[..read].iter().filter(|&&byte| byte == b'\n').count() as u64,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.raw_os_error() == Some(Errno::EINTR as i32) => {}
             Err(_) => return None,
         }
     }

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::io;
 
+use nix::libc;
 use shared_region_posix::{self as leaf, EntryKind, MapAccess, Object, Stat};
 
 use crate::backend::{Backend, wrong_backend};
@@ -81,11 +82,16 @@ fn own<'a>(id: &'a RegionId, operation: &'static str) -> Result<&'a RegionId> {
 }
 
 fn not_found(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
+    error.raw_os_error() == Some(libc::ENOENT)
 }
 
+/// Whether the leaf or the system cannot do that. Errnos count by number: which of them `std` gives this kind differs
+/// between its releases.
 fn unsupported(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::Unsupported
+    match error.raw_os_error() {
+        Some(errno) => [libc::EOPNOTSUPP, libc::ENOTSUP, libc::ENOSYS].contains(&errno),
+        None => error.kind() == io::ErrorKind::Unsupported,
+    }
 }
 
 fn capabilities(atomic_init: bool) -> Capabilities {
@@ -209,5 +215,26 @@ impl Backend for Posix {
             .into_iter()
             .map(|(name, stat)| Ok(ListEntry::new(PosixName::new(name)?.into(), metadata(&stat))))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use nix::errno::Errno;
+
+    use super::{not_found, unsupported};
+
+    #[test]
+    fn errnos_are_told_apart_by_number_whatever_kind_std_gives_them() {
+        for errno in [Errno::EOPNOTSUPP, Errno::ENOSYS] {
+            assert!(unsupported(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::EPERM, Errno::EINVAL, Errno::ENOENT] {
+            assert!(!unsupported(&errno.into()), "{errno}");
+        }
+        assert!(unsupported(&io::ErrorKind::Unsupported.into()));
+        assert!(not_found(&Errno::ENOENT.into()) && !not_found(&io::ErrorKind::NotFound.into()));
     }
 }

@@ -7,6 +7,8 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
 use std::os::unix::fs::{PermissionsExt, fchown};
 
+use nix::libc;
+
 use crate::access::SharedRegionExt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
@@ -302,7 +304,7 @@ fn by_descriptor<R: SharedRegion + ?Sized, T>(
     let file = ManuallyDrop::new(unsafe { File::from_raw_fd(descriptor.as_raw_fd()) });
     loop {
         match call(&file) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
             made => return made.map_err(|error| region.describe(Error::from_io(&error), operation)),
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use nix::libc::SIGPIPE;
+use nix::libc::{EPIPE, SIGPIPE};
 use signal_hook::low_level::emulate_default_handler;
 
 /// Why a command stops.
@@ -28,8 +28,8 @@ impl Failure {
 
     /// Says why standard output took no more; a reader that has gone is a signal, and quiet.
     pub(crate) fn output(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::Signal(SIGPIPE),
+        match error.raw_os_error() {
+            Some(EPIPE) => Self::Signal(SIGPIPE),
             _ => Self::with("write to standard output", &error),
         }
     }

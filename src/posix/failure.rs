@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::io;
 
 use nix::errno::Errno;
+use nix::libc;
 use shared_region_posix::{self as leaf, EntryKind, Object};
 
 use super::{NAME, native};
@@ -136,8 +137,7 @@ pub(super) fn no_room(error: &io::Error, size: usize, object: &Object) -> Error 
 
 /// Whether there is no store; any other failure to look at it says nothing about that.
 fn is_absent(store: io::Result<leaf::Store>) -> bool {
-    use io::ErrorKind::{NotADirectory, NotFound};
-    store.is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
+    store.is_err_and(|error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)))
 }
 
 /// Translates what depends on the store as a whole.

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use nix::libc;
 use shared_region_posix::{self as leaf, MapAccess, Mapping, Object, Reserved, Sizing, Stat};
 
 use super::failure::{self, Subject};
@@ -143,9 +144,7 @@ impl PosixRegion {
             Access::ReadWrite if object.is_writable() => {
                 match object.map(len, MapAccess::ReadWrite) {
                     // fcntl(2): a seal against writing makes a writable mapping EPERM.
-                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                        object.map(len, MapAccess::ReadOnly)
-                    }
+                    Err(error) if error.raw_os_error() == Some(libc::EPERM) => object.map(len, MapAccess::ReadOnly),
                     mapped => mapped,
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use nix::libc;
 use shared_region_sysv::{self as leaf, AttachOptions, GetOptions, HugePages as LeafPages, Segment};
 
 use super::failure::{attach_failed, create_failed, failed};
@@ -107,7 +108,7 @@ fn get(key: i32, options: &CreateOptions) -> io::Result<Segment> {
         // Explicit ones fit at multiples of their size only, and may reach into the next mapping.
         HugePages::Try if options.get_fixed_address().is_some() => small(),
         HugePages::Try => {
-            huge().or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Err(error) } else { small() })
+            huge().or_else(|error| if error.raw_os_error() == Some(libc::EEXIST) { Err(error) } else { small() })
         }
         HugePages::Require => huge(),
     }

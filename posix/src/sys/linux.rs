@@ -206,7 +206,7 @@ fn list_once() -> io::Result<Vec<(OsString, Stat)>> {
         }
         match retry(|| entry.metadata()) {
             Ok(metadata) if metadata.is_file() => found.push((name, Stat::from(&metadata))),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
             _ => {}
         }
     }

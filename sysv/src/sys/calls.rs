@@ -20,7 +20,7 @@ fn retry<T>(mut call: impl FnMut() -> Option<T>) -> io::Result<T> {
             return Ok(value);
         }
         let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
+        if error.raw_os_error() != Some(libc::EINTR) {
             return Err(error);
         }
     }

@@ -4,6 +4,8 @@ use std::ffi::c_int;
 use std::fs::File;
 use std::io::{self, Read};
 
+use nix::libc;
+
 use super::linux::{SHM_DEST, SHM_LOCKED, SHM_STAT, SHM_STAT_ANY, stat_index, usage};
 use crate::SegmentStat;
 
@@ -84,18 +86,18 @@ fn segments_by_index() -> io::Result<Vec<SegmentStat>> {
 /// former. Where that is refused, a segment may have come in between, so the first answer is asked for again.
 fn stat_without_permission(index: c_int) -> io::Result<SegmentStat> {
     match stat_index(index, SHM_STAT_ANY) {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
         answer => return answer,
     }
-    stat_index(index, SHM_STAT).or_else(|error| match error.kind() {
-        io::ErrorKind::PermissionDenied => stat_index(index, SHM_STAT_ANY).map_err(|_| error),
+    stat_index(index, SHM_STAT).or_else(|error| match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => stat_index(index, SHM_STAT_ANY).map_err(|_| error),
         _ => Err(error),
     })
 }
 
 /// Tells whether the kernel has nothing at an index, or what was there goes away.
 fn is_empty_index(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(nix::libc::EINVAL | nix::libc::EIDRM))
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EIDRM))
 }
 
 #[cfg(test)]

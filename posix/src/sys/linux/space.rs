@@ -178,7 +178,7 @@ pub(crate) fn lock_for_growth(file: &File) -> io::Result<Option<Lock>> {
     let file = retry(|| options.open(&path))?;
     match retry(|| Ok(raw::flock(file.as_fd(), libc::LOCK_EX | libc::LOCK_NB)?)) {
         Ok(()) => Ok(Some(Lock { file, process: process::id() })),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::EWOULDBLOCK) => Ok(None),
         Err(error) => Err(error),
     }
 }
