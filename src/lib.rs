@@ -34,6 +34,7 @@
 //! | know who holds a region | [`Holders`], [`Backend::holders`] |
 //! | write for both backends | [`Capabilities`] says where they differ |
 //! | understand a failure | [`Error`], [`ErrorKind`] |
+//! | know the limits of a container | [`memory_limits`] |
 //! | adopt a descriptor | `PosixRegion`, by `TryFrom<OwnedFd>` |
 //! | meet a C program by key or id | `SysvRegion` |
 //! | port C that calls `shmget` | [`porting`], a guide in three stages |
@@ -82,6 +83,7 @@ pub use backend::{AnyBackend, Backend};
 pub use backend::{DefaultBackend, Region};
 pub use error::{Error, ErrorKind, Result};
 pub use holders::{HeldMapping, Holder, Holders};
+pub use limits::{MemoryLimit, memory_limits};
 pub use metadata::{Capabilities, ListEntry, Metadata};
 pub use name::{PosixName, RegionId, RegionName};
 pub use options::{Access, Allocation, CreateOptions, HugePages, OpenOptions, Removal};

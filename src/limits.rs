@@ -8,6 +8,12 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 use crate::error::{Error, ErrorKind};
 
+mod cgroup;
+
+#[cfg(any(feature = "posix", feature = "sysv"))]
+pub(crate) use cgroup::check_memory_limits;
+pub use cgroup::{MemoryLimit, memory_limits};
+
 /// One limit, by its usual name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limit {

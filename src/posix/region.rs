@@ -13,6 +13,7 @@ use super::{NAME, Posix, capabilities, create, native, not_found, unsupported};
 use crate::access::SharedRegionExt;
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::check_memory_limits;
 use crate::metadata::Capabilities;
 use crate::name::{PosixName, RegionId};
 use crate::options::{Access, Backoff, CreateOptions, OpenOptions, validate_size};
@@ -244,6 +245,7 @@ unsafe impl SharedRegion for PosixRegion {
         if have >= want {
             return self.refresh();
         }
+        check_memory_limits(len - have as usize).map_err(|error| self.describe(error, GROW))?;
         let reserved = self.object.reserve(have, want - have, Sizing::Keep);
         let _: Reserved = reserved.map_err(|error| self.describe(failure::no_room(&error, len, &self.object), GROW))?;
         let grown = self.object.clear_tail(have).and_then(|()| {

@@ -5,12 +5,13 @@ use std::io;
 use nix::libc;
 use shared_region_sysv::{self as leaf, AttachOptions, GetOptions, HugePages as LeafPages, Segment};
 
-use super::failure::{attach_failed, create_failed, failed};
+use super::failure::{attach_failed, create_failed, failed, or_taken};
 use super::region::SysvRegion;
 use super::{NAME, Sysv, own};
 use crate::access::SharedRegionExt;
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::check_memory_limits;
 use crate::name::RegionId;
 use crate::options::{Access, Allocation, CreateOptions, HugePages, Removal};
 use crate::process::Process;
@@ -69,6 +70,10 @@ pub(super) fn create(id: Option<&RegionId>, options: &CreateOptions) -> Result<(
         None => leaf::IPC_PRIVATE,
     };
     let size = options.get_size();
+    if options.get_allocation() != Allocation::Lazy && options.get_huge_pages() != HugePages::Require {
+        // A taken name is told first.
+        check_memory_limits(size).map_err(|error| told(or_taken(error, key)))?;
+    }
     let segment = get(key, options).map_err(|error| told(create_failed(&error, key, options)))?;
     let mut undo = Undo(Some(segment));
     let gone = |error: Error| error.reason("somebody removed it before it was attached: try again");

@@ -39,6 +39,14 @@ fn no_huge_pages() -> Error {
     Error::new(ErrorKind::Unsupported).reason("this kernel has no huge pages: use ordinary ones")
 }
 
+/// Lets `AlreadyExists` win over a failure, if the key has a segment.
+pub(super) fn or_taken(error: Error, key: i32) -> Error {
+    if key != leaf::IPC_PRIVATE && Segment::open(key).is_ok() {
+        return Error::new(ErrorKind::AlreadyExists).errno(Errno::EEXIST as i32);
+    }
+    error
+}
+
 /// Translates the failure of `shmget` with `IPC_CREAT`.
 pub(super) fn create_failed(error: &io::Error, key: i32, options: &CreateOptions) -> Error {
     let Some(errno) = errno(error) else { return Error::from_io(error) };

@@ -1,12 +1,15 @@
 //! Second processes: this very program, started anew with a role.
 
 use std::ffi::{CString, OsStr};
+use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::Shutdown;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
@@ -283,4 +286,60 @@ pub fn private_ipc(limit: &str, value: u64) -> Confinement {
 /// A private namespace of the given kind.
 pub fn unshared(kind: CloneFlags) -> Confinement {
     Box::new(move || Ok(unshare(kind)?))
+}
+
+/// A control group whose memory is limited, removed when dropped; and what puts a second process into it.
+pub struct MemoryGroup {
+    folder: PathBuf,
+    limit: &'static str,
+}
+
+impl MemoryGroup {
+    /// `None` where this machine lets nobody make one.
+    pub fn new(bytes: u64) -> Option<Self> {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+        mounts.lines().find_map(|line| {
+            let mut fields = line.split(' ').skip(1);
+            let (point, kind, options) = (fields.next()?, fields.next()?, fields.next()?);
+            let limit = match kind {
+                "cgroup2" => "memory.max",
+                "cgroup" if options.split(',').any(|option| option == "memory") => "memory.limit_in_bytes",
+                _ => return None,
+            };
+            let group = Self { folder: format!("{point}/conformance-{}-{count}", std::process::id()).into(), limit };
+            fs::create_dir(&group.folder).ok()?;
+            // Where the controller is not for groups below, there is no such file.
+            fs::write(group.limit_file(), bytes.to_string()).ok()?;
+            Some(group)
+        })
+    }
+
+    pub fn limit_file(&self) -> PathBuf {
+        self.folder.join(self.limit)
+    }
+
+    pub fn confinement(&self) -> Confinement {
+        let members = CString::new(self.folder.join("cgroup.procs").into_os_string().into_vec()).unwrap();
+        Box::new(move || {
+            let flags = nix::fcntl::OFlag::O_WRONLY | nix::fcntl::OFlag::O_CLOEXEC;
+            let file = nix::fcntl::open(members.as_c_str(), flags, nix::sys::stat::Mode::empty())?;
+            // Whoever writes it.
+            nix::unistd::write(&file, b"0")?;
+            Ok(())
+        })
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        // A member that has just ended may still be counted.
+        for _ in 0..1000 {
+            match fs::remove_dir(&self.folder) {
+                Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => std::thread::yield_now(),
+                _ => break,
+            }
+        }
+    }
 }

@@ -389,6 +389,7 @@ suite! {
             lazy_creates_what_memory_could_not_hold,
             reserving_takes_the_memory_and_prefaulting_maps_it,
             what_could_not_be_reserved_says_so_in_the_metadata,
+            what_a_containers_memory_limit_has_no_room_for_is_no_space,
             a_limit_of_the_store_is_named_with_its_value,
             a_limit_of_the_process_is_named_with_its_value,
             lock_memory_keeps_the_pages_resident_until_unlock_memory,
@@ -543,6 +544,7 @@ suite! {
             says_that_it_was_executed,
         }
         space {
+            outgrows_its_container,
             fills_the_store,
             touches_in_a_full_store,
             counts_resident_pages,

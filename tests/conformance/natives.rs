@@ -129,6 +129,10 @@ mod posix {
             Some(private_tmpfs("/dev/shm", &format!("size={bytes}")))
         }
 
+        fn store_name() -> Option<&'static str> {
+            Some("/dev/shm")
+        }
+
         fn native_resize(name: &RegionName, bytes: u64) -> Option<io::Result<()>> {
             let file = File::options().write(true).open(path(name));
             Some(file.and_then(|file| file.set_len(bytes)))
@@ -278,6 +282,10 @@ mod sysv {
 
         fn small_store(bytes: u64) -> Option<Confinement> {
             Some(private_ipc("shmall", bytes.div_ceil(4096)))
+        }
+
+        fn store_name() -> Option<&'static str> {
+            Some("memory")
         }
 
         fn store_limits() -> Vec<StoreLimit> {

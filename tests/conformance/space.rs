@@ -12,7 +12,7 @@ use shared_region::{
     Allocation, Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionName, SharedRegion, SharedRegionExt,
 };
 
-use crate::child::{NOBODY, forked, is_root, role, skip};
+use crate::child::{MemoryGroup, NOBODY, forked, is_root, role, skip};
 use crate::holdings::{Holdings, kilobytes, resident};
 use crate::sut::{Fresh, Sut, bytes_of, create};
 
@@ -188,6 +188,58 @@ pub fn creates_without_reserving<S: Sut>(_: &[String]) {
     let region = create::<S>(&name("unreserved"), 5000);
     assert_eq!((region.len(), region.metadata().unwrap().is_reserved()), (5000, Some(false)));
     assert!(matches!(touched(&region), WaitStatus::Exited(_, 0)));
+}
+
+pub fn what_a_containers_memory_limit_has_no_room_for_is_no_space<S: Sut>() {
+    let Some(group) = MemoryGroup::new(64 << 20).filter(|_| is_root()) else {
+        return skip::<S>("no control group with a limit of memory can be made here");
+    };
+    let (large, small) = (Fresh::<S>::new(), Fresh::<S>::new());
+    let role = role::<S>("outgrows_its_container").arg(group.limit_file().display()).arg(*large).arg(*small);
+    role.confined(group.confinement()).run();
+}
+
+pub fn outgrows_its_container<S: Sut>(arguments: &[String]) {
+    if S::store_name().is_none() {
+        return skip::<S>("it reserves by itself");
+    }
+    let (backend, limits) = (S::backend(), shared_region::memory_limits());
+    let limit = limits.iter().find(|limit| limit.path() == std::path::Path::new(&arguments[0])).unwrap();
+    assert_eq!(limit.max(), 64 << 20);
+    // The test program itself lives in it too; swap would make more room, and there may be any amount of it.
+    assert!(limit.current() < 32 << 20 && limit.room() > 32 << 20, "{limit:?}");
+    let size = (limit.room() as usize).max(64 << 20) + (64 << 20);
+    let refused = |result: Result<Region<S>, Error>| {
+        let error = result.err().expect("it was let through");
+        assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::NoSpace, None), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("{} is 67108864 bytes", arguments[0])) && text.contains(" left"), "{text}");
+        assert_eq!(error.get_operation(), "create");
+    };
+    for allocation in [Allocation::Reserve, Allocation::Prefault] {
+        let options = CreateOptions::new(size).allocation(allocation);
+        refused(backend.create_new(&name(&arguments[1]), &options));
+        refused(backend.create_unnamed(&options));
+        let never = |_: &_| -> Result<(), Error> { panic!("there is no region") };
+        refused(backend.create_with(&name(&arguments[1]), &options, never));
+    }
+    assert!(!backend.exists(&name(&arguments[1])).unwrap());
+    let mut small = create::<S>(&name(&arguments[2]), 20 << 20);
+    small.fill_at(0, 20 << 20, 1).unwrap();
+    // A taken name wins.
+    let taken = try_create::<S>(&name(&arguments[2]), size).unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::AlreadyExists, "{taken}");
+    if small.capabilities().grow() {
+        let error = small.grow(size).unwrap_err();
+        assert_eq!((error.kind(), error.get_operation()), (ErrorKind::NoSpace, "grow"), "{error}");
+        assert!(error.to_string().contains(&arguments[0]), "{error}");
+        assert_eq!((small.len(), small.metadata().unwrap().size()), (20 << 20, 20 << 20));
+    }
+    small.remove().unwrap();
+    // Who touches little of it is not kept from that.
+    let lazy = CreateOptions::new(size).allocation(Allocation::Lazy);
+    backend.create_new(&name(&arguments[1]), &lazy).unwrap().remove().unwrap();
+    backend.create_unnamed(&lazy).unwrap();
 }
 
 pub fn a_limit_of_the_store_is_named_with_its_value<S: Sut>() {

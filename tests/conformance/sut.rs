@@ -52,6 +52,11 @@ pub trait Sut: Debug + 'static {
         None
     }
 
+    /// What a message about a full store names.
+    fn store_name() -> Option<&'static str> {
+        None
+    }
+
     /// Changes the object's size without the crate's help, as a C program may that can write to it.
     fn native_resize(name: &RegionName, bytes: u64) -> Option<io::Result<()>> {
         let _ = (name, bytes);
@@ -292,6 +297,10 @@ impl<S: Known> Sut for AnySut<S> {
 
     fn small_store(bytes: u64) -> Option<Confinement> {
         S::small_store(bytes)
+    }
+
+    fn store_name() -> Option<&'static str> {
+        S::store_name()
     }
 
     fn native_resize(name: &RegionName, bytes: u64) -> Option<io::Result<()>> {
