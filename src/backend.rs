@@ -117,7 +117,8 @@ pub trait Backend: Debug + Send + Sync {
     ///
     /// - [`AlreadyExists`](ErrorKind::AlreadyExists): something has the name, whatever else the system would refuse.
     /// - [`InvalidSize`](ErrorKind::InvalidSize), [`InvalidOptions`](ErrorKind::InvalidOptions): see [`CreateOptions`].
-    /// - [`NoSpace`](ErrorKind::NoSpace): the store or the memory is full.
+    /// - [`NoSpace`](ErrorKind::NoSpace): the store or the memory is full, or a quota or the memory limit of a container
+    ///   has no room for it.
     /// - [`PermissionDenied`](ErrorKind::PermissionDenied): the caller may not create there.
     /// - [`NotFound`](ErrorKind::NotFound): System V: another process removed it before it was attached here.
     /// - [`Unsupported`](ErrorKind::Unsupported): an option asks for a missing capability.
@@ -529,7 +530,7 @@ pub trait Backend: Debug + Send + Sync {
     ///
     /// - [`InvalidName`](ErrorKind::InvalidName): the identity belongs to another backend; nothing is removed.
     fn remove_id_if_unused(&self, id: &RegionId) -> Result<bool> {
-        Err(unsupported(id, "remove if unused", "this backend cannot tell who holds a region: remove it if you know"))
+        Err(unsupported(id, "remove if unused", "this backend cannot tell who holds a region: ask those who use it"))
     }
 
     /// Lists the regions of the backend's store, also those that the caller may not open, but not those that were

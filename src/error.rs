@@ -6,7 +6,7 @@ use std::io;
 
 use nix::errno::Errno;
 
-use crate::limits::{ADDRESS_SPACE, FILE_SIZE, LOCKED_MEMORY, OPEN_FILES, mappings_exceeded};
+use crate::limits::{ADDRESS_SPACE, FILE_SIZE, OPEN_FILES, mappings_exceeded};
 use crate::name::RegionId;
 
 /// A result whose error is this crate's [`Error`] unless another is named.
@@ -21,9 +21,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | `AlreadyExists` | EEXIST, also behind a failed reservation | `AlreadyExists` |
 /// | `PermissionDenied`, `ReadOnly` | EACCES, EPERM; writing to a read-only region | `PermissionDenied` |
 /// | `SizeMismatch` | smaller than `min_size` or than asked | `InvalidInput` |
-/// | `NoSpace` | tmpfs bytes or inodes, SHMALL, memory | `StorageFull`; `OutOfMemory` for ENOMEM |
+/// | `NoSpace` | tmpfs bytes or inodes, SHMALL, memory, a quota, a container's memory limit | `StorageFull`; `OutOfMemory` for ENOMEM, `QuotaExceeded` for EDQUOT |
 /// | `LimitExceeded` | SHMMAX, SHMMNI, NOFILE, FSIZE, AS, MEMLOCK, mappings | `QuotaExceeded`; `FileTooLarge` for EFBIG |
-/// | `NotReady`, `Busy` | size 0 past the deadline; a grower's lock or an attach count past the deadline; retries used up | `TimedOut` |
+/// | `NotReady`, `Busy` | size 0 past the deadline; a grower's lock, a lease (EAGAIN) or an attach count past the deadline; retries used up | `TimedOut` |
 /// | `NotSharedMemory` | a link, FIFO, directory, device or socket under the name | `InvalidData` |
 /// | `AddressInUse` | the fixed address is occupied | `AddrInUse` |
 /// | `Unsupported`, `BackendUnavailable` | the backend lacks the capability; this machine lacks the facility | `Unsupported` |
@@ -63,7 +63,7 @@ pub enum ErrorKind {
         /// The size that was asked for, in bytes.
         want: usize,
     },
-    /// The store or the memory is full.
+    /// The store or the memory is full, or has no room for this user or container.
     NoSpace,
     /// A limit of the process or the system was hit.
     LimitExceeded {
@@ -100,18 +100,21 @@ impl ErrorKind {
             }
             Self::Misaligned => "the offset is not a multiple of the type's alignment: copy instead, or move it".into(),
             Self::NotFound => "nothing has that name, key or id: create it first, or wait for it".into(),
-            Self::AlreadyExists => "it exists already: open it, remove it, or choose another name".into(),
-            Self::PermissionDenied => "permission denied: ask its owner, or run as another user".into(),
+            Self::AlreadyExists => "it exists already: open it, or choose another name".into(),
+            Self::PermissionDenied => "permission denied: run as another user, or ask root".into(),
             Self::ReadOnly => "it is mapped read-only: open it for writing, or adopt a writable descriptor".into(),
-            Self::SizeMismatch { have, want } => {
-                format!("it has {have} bytes, and {want} are needed: remove or grow it, or ask for less").into()
-            }
+            Self::SizeMismatch { have, want } => format!(
+                "it has {have} bytes, and {want} are needed: grow it, ask for less, or have open_or_create replace it"
+            )
+            .into(),
             Self::NoSpace => "there is not enough memory or address space: free some, or ask for less".into(),
             Self::LimitExceeded { limit, value } => {
                 format!("the limit {limit} is {value}: raise it, or ask for less").into()
             }
-            Self::NotReady => "its size is 0: its creator is at work, or died; wait longer, or remove it".into(),
-            Self::Busy => "others kept it busy until the deadline: try again".into(),
+            Self::NotReady => {
+                "its size is 0: its creator is at work, or died: wait longer (timeout), or call remove_if_unused".into()
+            }
+            Self::Busy => "others kept it busy, by a lock or a lease: try again".into(),
             Self::NotSharedMemory => "what stands there is no shared memory: remove it by other means".into(),
             Self::AddressInUse => "another mapping is at that address: choose another or none".into(),
             Self::Unsupported => "the backend cannot do that".into(),
@@ -229,12 +232,15 @@ impl Error {
             Some(Errno::EFBIG) => {
                 Self::new(ErrorKind::NoSpace).reason("that is more than the file system gives one file: ask for less")
             }
-            Some(errno @ Errno::EAGAIN) => LOCKED_MEMORY.exceeded(errno),
+            // EWOULDBLOCK is the same number. Calls that know a limit say so before.
+            Some(Errno::EAGAIN) => Self::new(ErrorKind::Busy),
             Some(errno @ Errno::ENOMEM) if ADDRESS_SPACE.value().is_some() => ADDRESS_SPACE.exceeded(errno),
             Some(Errno::ENFILE) => Self::new(ErrorKind::NoSpace)
                 .reason("the system has no file handle left: raise fs.file-max, or close some"),
             Some(errno @ Errno::ENOMEM) => mappings_exceeded(errno).unwrap_or_else(|| Self::new(ErrorKind::NoSpace)),
             Some(Errno::ENOSPC) => Self::new(ErrorKind::NoSpace),
+            Some(Errno::EDQUOT) => Self::new(ErrorKind::NoSpace)
+                .reason("the quota of this user or group is used up: remove something of theirs, or ask root for more"),
             Some(Errno::ENOSYS) => {
                 Self::new(ErrorKind::BackendUnavailable).reason("this kernel or sandbox lacks the system call")
             }
@@ -291,6 +297,7 @@ impl Error {
             ErrorKind::AlreadyExists => io::ErrorKind::AlreadyExists,
             ErrorKind::PermissionDenied | ErrorKind::ReadOnly => io::ErrorKind::PermissionDenied,
             ErrorKind::NoSpace if errno == Some(Errno::ENOMEM) => io::ErrorKind::OutOfMemory,
+            ErrorKind::NoSpace if errno == Some(Errno::EDQUOT) => io::ErrorKind::QuotaExceeded,
             ErrorKind::NoSpace => io::ErrorKind::StorageFull,
             ErrorKind::LimitExceeded { .. } if errno == Some(Errno::EFBIG) => io::ErrorKind::FileTooLarge,
             ErrorKind::LimitExceeded { .. } => io::ErrorKind::QuotaExceeded,

@@ -62,6 +62,7 @@
 
 mod access;
 mod backend;
+mod denied;
 mod error;
 mod holders;
 mod limits;

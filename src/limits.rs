@@ -10,7 +10,6 @@ use crate::error::{Error, ErrorKind};
 
 mod cgroup;
 
-#[cfg(any(feature = "posix", feature = "sysv"))]
 pub(crate) use cgroup::check_memory_limits;
 pub use cgroup::{MemoryLimit, memory_limits};
 

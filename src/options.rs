@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::access::SharedRegionExt;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::check_memory_limits;
 use crate::memory;
 use crate::metadata::Capabilities;
 use crate::region::SharedRegion;
@@ -23,8 +24,8 @@ pub enum Access {
 pub enum Allocation {
     /// At creation, so that a full store is [`NoSpace`](ErrorKind::NoSpace) then, and never SIGBUS at a later touch.
     ///
-    /// The store's limit is not a container's: reserving more than the memory that a control group grants may wake the
-    /// kernel's out-of-memory killer. Where that can happen, ask for less than the group's limit.
+    /// A container's memory limit is not the store's: past it the kernel kills. So from 16 MiB on the size is compared
+    /// with the room under each of [`memory_limits`](crate::memory_limits) first, and too little is `NoSpace` too.
     #[default]
     Reserve,
     /// At the first touch of each page. Creation is quick at any size, and the store may turn out to be full later:
@@ -247,6 +248,20 @@ impl CreateOptions {
             ));
         }
         Ok(())
+    }
+
+    /// Compares a size of 16 MiB and more with the [memory limits](crate::memory_limits) that hold here, unless these
+    /// options reserve nothing of it. For backends, before they take memory.
+    ///
+    /// # Errors
+    ///
+    /// - [`NoSpace`](ErrorKind::NoSpace): a limit has no room for it; the text names the limit.
+    pub fn validate_room(&self) -> Result<()> {
+        // Huge pages come out of a pool of their own.
+        if self.allocation == Allocation::Lazy || self.huge_pages == HugePages::Require {
+            return Ok(());
+        }
+        check_memory_limits(self.size).map_err(|error| error.operation("create"))
     }
 
     /// Does what these options ask of the creator's mapping once it exists: tries for huge pages, maps its pages in,

@@ -10,6 +10,7 @@ use std::os::unix::fs::{PermissionsExt, fchown};
 use nix::libc;
 
 use crate::access::SharedRegionExt;
+use crate::denied::{Refusing, translated};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
 use crate::metadata::{Capabilities, Metadata};
@@ -225,7 +226,8 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// - [`LimitExceeded`](ErrorKind::LimitExceeded): `RLIMIT_MEMLOCK`.
-    /// - [`NoSpace`](ErrorKind::NoSpace): not all pages could be had.
+    /// - [`NoSpace`](ErrorKind::NoSpace): not all pages could be had, as the store or the memory is full; nothing is
+    ///   locked then.
     ///
     /// # Platform-specific behavior
     ///
@@ -305,7 +307,10 @@ fn by_descriptor<R: SharedRegion + ?Sized, T>(
     loop {
         match call(&file) {
             Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
-            made => return made.map_err(|error| region.describe(Error::from_io(&error), operation)),
+            made => {
+                let look = || file.metadata().ok().map(|metadata| Refusing::from(&metadata));
+                return made.map_err(|error| region.describe(translated(&error, look), operation));
+            }
         }
     }
 }

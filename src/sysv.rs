@@ -17,7 +17,7 @@ mod holders;
 mod region;
 
 pub(crate) use create::create_with;
-use failure::{failed, find_failed};
+use failure::{failed, failed_on, find_failed};
 pub use region::SysvRegion;
 
 const NAME: &str = "sysv";
@@ -81,7 +81,7 @@ fn metadata(stat: &SegmentStat) -> Metadata {
 /// Sets owner and mode of what an identity stands for.
 fn set(id: &RegionId, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>) -> Result<()> {
     let segment = find(id)?;
-    region::set(segment, uid, gid, mode).map_err(|error| failed(&error))
+    region::set(segment, uid, gid, mode).map_err(|error| failed_on(&error, segment))
 }
 
 /// Lets in identities of this backend only.
@@ -152,7 +152,7 @@ impl Backend for Sysv {
         let removed = find(own(id, "remove")?).and_then(|segment| match id {
             RegionId::Segment(_) => region::remove(segment),
             // One that was removed before has no key any more.
-            _ => segment.remove().map_err(|error| failed(&error)),
+            _ => segment.remove().map_err(|error| failed_on(&error, segment)),
         });
         removed.map_err(|error| error.operation("remove").region(id))
     }
@@ -160,7 +160,7 @@ impl Backend for Sysv {
     fn metadata_id(&self, id: &RegionId) -> Result<Metadata> {
         let stat = find(own(id, "look at")?).and_then(|segment| {
             // The list knows more, and asks for no permission.
-            region::listed(segment).map_or_else(|| segment.stat(), Ok).map_err(|error| failed(&error))
+            region::listed(segment).map_or_else(|| segment.stat(), Ok).map_err(|error| failed_on(&error, segment))
         });
         stat.map(|stat| metadata(&stat)).map_err(|error| error.operation("look at").region(id))
     }
@@ -193,7 +193,7 @@ impl Backend for Sysv {
             if stat.attach_count() > 0 {
                 return Ok(false);
             }
-            segment.remove().map(|()| true).map_err(|error| failed(&error))
+            segment.remove().map(|()| true).map_err(|error| failed_on(&error, segment))
         });
         removed.map_err(|error| error.operation(REMOVE).region(id))
     }

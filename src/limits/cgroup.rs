@@ -77,7 +77,6 @@ pub fn memory_limits() -> Vec<MemoryLimit> {
 }
 
 /// Refuses what a memory limit has no room for: the kernel would kill whoever touches it.
-#[cfg(any(feature = "posix", feature = "sysv"))]
 pub(crate) fn check_memory_limits(size: usize) -> Result<()> {
     check(size, Path::new("/"))
 }

@@ -9,7 +9,7 @@ use super::region::{self, PosixRegion};
 use super::{Posix, capabilities, native, not_found, own, unsupported};
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::{check_memory_limits, too_few_huge_pages};
+use crate::limits::too_few_huge_pages;
 use crate::memory;
 use crate::name::RegionId;
 use crate::options::{Allocation, CreateOptions, HugePages, Removal};
@@ -138,9 +138,7 @@ fn settled(
     let len = options.get_size() as u64;
     let no_room = |error: &io::Error| subject.told(failure::no_room(error, options.get_size(), &object));
     let reserve = options.get_allocation() != Allocation::Lazy;
-    if reserve && options.get_huge_pages() != HugePages::Require {
-        check_memory_limits(options.get_size()).map_err(|error| subject.told(error))?;
-    }
+    options.validate_room().map_err(|error| subject.told(error))?;
     // Where huge pages come by advice on a mapping, a reservation before it would take ordinary ones.
     let reserve_mapped = reserve && sizing == Sizing::Extend && options.get_huge_pages() == HugePages::Try;
     // Where the file system cannot reserve, the metadata says so.

@@ -44,7 +44,7 @@ pub(super) fn remove_if_none(id: &RegionId) -> Result<bool> {
         Some(false) => {}
         None => {
             return Err(subject.error(ErrorKind::Unsupported).reason(
-                "some processes could not be looked into, and one of them may hold it: run as root, or remove it if you know",
+                "some processes could not be looked into, and one of them may hold it: run as root, or ask those who use it",
             ));
         }
     }

@@ -12,6 +12,7 @@ use super::handle::Handle;
 use super::{NAME, Posix, capabilities, create, native, not_found, unsupported};
 use crate::access::SharedRegionExt;
 use crate::backend::Backend;
+use crate::denied::lacks_permission;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::check_memory_limits;
 use crate::metadata::Capabilities;
@@ -168,7 +169,11 @@ impl PosixRegion {
     }
 
     fn failed(&self, error: &io::Error, operation: &'static str) -> Error {
-        self.describe(Error::from_io(error), operation)
+        let told = match self.object.stat() {
+            Ok(stat) if lacks_permission(error) => failure::of_object(error, &stat),
+            _ => Error::from_io(error),
+        };
+        self.describe(told, operation)
     }
 }
 

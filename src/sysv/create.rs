@@ -11,7 +11,6 @@ use super::{NAME, Sysv, own};
 use crate::access::SharedRegionExt;
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::check_memory_limits;
 use crate::name::RegionId;
 use crate::options::{Access, Allocation, CreateOptions, HugePages, Removal};
 use crate::process::Process;
@@ -70,10 +69,7 @@ pub(super) fn create(id: Option<&RegionId>, options: &CreateOptions) -> Result<(
         None => leaf::IPC_PRIVATE,
     };
     let size = options.get_size();
-    if options.get_allocation() != Allocation::Lazy && options.get_huge_pages() != HugePages::Require {
-        // A taken name is told first.
-        check_memory_limits(size).map_err(|error| told(or_taken(error, key)))?;
-    }
+    options.validate_room().map_err(|error| told(or_taken(error, key)))?;
     let segment = get(key, options).map_err(|error| told(create_failed(&error, key, options)))?;
     let mut undo = Undo(Some(segment));
     let gone = |error: Error| error.reason("somebody removed it before it was attached: try again");

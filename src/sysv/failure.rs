@@ -5,6 +5,8 @@ use std::io;
 use nix::errno::Errno;
 use shared_region_sysv::{self as leaf, AttachOptions, Segment};
 
+use super::region;
+use crate::denied::{Refusing, translated};
 use crate::error::{Error, ErrorKind};
 use crate::limits::too_few_huge_pages;
 use crate::options::{CreateOptions, HugePages};
@@ -19,6 +21,17 @@ pub(super) fn failed(error: &io::Error) -> Error {
         // shmctl(2): the id means nothing any more, or is on its way out.
         Some(errno @ (Errno::EINVAL | Errno::EIDRM)) => Error::new(ErrorKind::NotFound).errno(errno as i32),
         _ => Error::from_io(error),
+    }
+}
+
+/// Translates the failure of a call on a segment; where permission is lacking, names its owner, creator and mode.
+pub(super) fn failed_on(error: &io::Error, segment: Segment) -> Error {
+    match errno(error) {
+        Some(Errno::EACCES | Errno::EPERM) => translated(error, || {
+            let stat = region::look(segment).ok()?;
+            Some(Refusing { uid: stat.uid(), creator: Some(stat.creator_uid()), mode: stat.mode() })
+        }),
+        _ => failed(error),
     }
 }
 
@@ -94,7 +107,7 @@ pub(super) fn attach_failed(error: &io::Error, segment: Segment, address: Option
         (Some(errno @ (Errno::EINVAL | Errno::ENOMEM)), Some(address)) => {
             address_refused(errno, segment, address).unwrap_or_else(|| failed(error))
         }
-        _ => failed(error),
+        _ => failed_on(error, segment),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use shared_region_sysv::{self as leaf, AttachedRange, Attacher, Attachers, SegmentStat};
 
-use super::failure::failed;
+use super::failure::{failed, failed_on};
 use super::{find, own};
 use crate::backend::HOLDERS;
 use crate::error::Result;
@@ -19,7 +19,7 @@ pub(super) fn find_all(ids: &[RegionId]) -> Result<Vec<Result<Holders>>> {
         let segment = find(own(id, HOLDERS)?)?;
         // It may have been made since.
         let stat = listed.get(&segment).map_or_else(|| segment.stat(), |stat| Ok(stat.clone()));
-        stat.map_err(|error| failed(&error))
+        stat.map_err(|error| failed_on(&error, segment))
     };
     let told = |id| stat(id).map_err(|error| error.operation(HOLDERS).region(id));
     let known: Vec<Result<SegmentStat>> = ids.iter().map(told).collect();

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use shared_region_sysv::{self as leaf, Attachment, Segment, SegmentStat};
 
 use super::create::{self, attach_options};
-use super::failure::{attach_failed, failed};
+use super::failure::{attach_failed, failed, failed_on};
 use super::{NAME, Sysv, find, metadata};
 use crate::access::SharedRegionExt;
 use crate::backend::Backend;
@@ -53,7 +53,7 @@ pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<SysvRegion> {
     options.poll(|| {
         let segment = find(id).map_err(told)?;
         if let Some(uid) = options.get_expect_owner() {
-            let stat = segment.stat().map_err(|error| told(failed(&error)))?;
+            let stat = segment.stat().map_err(|error| told(failed_on(&error, segment)))?;
             if stat.uid() != uid || (stat.creator_uid() != uid && stat.creator_uid() != 0) {
                 return Err(told(Error::new(ErrorKind::PermissionDenied).reason(format!(
                     "it belongs to uid {} and was made by uid {}, and uid {uid} was expected",
@@ -104,7 +104,7 @@ pub(super) fn remove(segment: Segment) -> Result<()> {
         }
         _ => {}
     }
-    segment.remove().map_err(|error| failed(&error))
+    segment.remove().map_err(|error| failed_on(&error, segment))
 }
 
 impl SysvRegion {
@@ -208,7 +208,7 @@ impl SysvRegion {
     }
 
     fn failed(&self, error: &io::Error, operation: &'static str) -> Error {
-        self.describe(failed(error), operation)
+        self.describe(failed_on(error, self.attachment.segment()), operation)
     }
 
     fn set(&self, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>, operation: &'static str) -> Result<()> {

@@ -20,6 +20,7 @@ mod sut;
 mod trace;
 
 mod access;
+mod causes;
 mod crash;
 mod create;
 mod divergence;
@@ -224,6 +225,14 @@ suite! {
             a_fixed_address_is_used_or_unsupported,
             a_descriptor_is_lent_or_unsupported,
             regions_belong_to_one_kind_of_namespace,
+        }
+        causes {
+            a_denial_names_owner_and_mode_of_what_refuses,
+            a_store_that_refuses_is_named_with_its_mode,
+            a_lock_of_somebody_is_busy_and_no_limit,
+            a_quota_on_the_store_is_no_space_and_named,
+            a_quota_that_a_call_hits_is_no_space_and_named,
+            no_message_advises_what_parts_those_who_share,
         }
         errors {
             the_same_cause_is_told_alike_by_every_implementation,
@@ -461,6 +470,12 @@ suite! {
             creates_a_large_one,
             fixes_addresses,
             looks_around,
+        }
+        causes {
+            is_refused_by_objects,
+            is_refused_by_the_store,
+            is_over_quota,
+            takes_of_the_store,
         }
         errors {
             lacks_permission,

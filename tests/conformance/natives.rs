@@ -183,6 +183,15 @@ mod posix {
             Some(private_tmpfs("/dev/shm", "mode=700"))
         }
 
+        fn store_of_mode(mode: &str) -> Option<Confinement> {
+            Some(private_tmpfs("/dev/shm", &format!("mode={mode}")))
+        }
+
+        fn store_with_quotas() -> Option<Confinement> {
+            let quotas = "mode=1777,usrquota_block_hardlimit=65536,usrquota_inode_hardlimit=1";
+            Some(private_tmpfs("/dev/shm", quotas))
+        }
+
         fn advised_store() -> Option<Confinement> {
             Some(private_tmpfs("/dev/shm", "huge=advise"))
         }

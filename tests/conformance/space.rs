@@ -210,7 +210,7 @@ pub fn outgrows_its_container<S: Sut>(arguments: &[String]) {
     assert!(limit.current() < 32 << 20 && limit.room() > 32 << 20, "{limit:?}");
     let size = (limit.room() as usize).max(64 << 20) + (64 << 20);
     let refused = |result: Result<Region<S>, Error>| {
-        let error = result.err().expect("it was let through");
+        let error = result.expect_err("it was let through");
         assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::NoSpace, None), "{error}");
         let text = error.to_string();
         assert!(text.contains(&format!("{} is 67108864 bytes", arguments[0])) && text.contains(" left"), "{text}");

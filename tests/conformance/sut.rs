@@ -89,6 +89,17 @@ pub trait Sut: Debug + 'static {
         None
     }
 
+    /// A private store of such a mode, written as octal digits.
+    fn store_of_mode(mode: &str) -> Option<Confinement> {
+        let _ = mode;
+        None
+    }
+
+    /// A private store that gives each user 64 KiB and few objects.
+    fn store_with_quotas() -> Option<Confinement> {
+        None
+    }
+
     /// A private store that gives transparent huge pages to whoever advises them.
     fn advised_store() -> Option<Confinement> {
         None
@@ -325,6 +336,14 @@ impl<S: Known> Sut for AnySut<S> {
 
     fn closed_store() -> Option<Confinement> {
         S::closed_store()
+    }
+
+    fn store_of_mode(mode: &str) -> Option<Confinement> {
+        S::store_of_mode(mode)
+    }
+
+    fn store_with_quotas() -> Option<Confinement> {
+        S::store_with_quotas()
     }
 
     fn advised_store() -> Option<Confinement> {

@@ -187,7 +187,7 @@ fn is_unknown<S: Sut>(name: &RegionName) {
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert_eq!(error.get_backend(), Some(S::backend().name()));
     let text = error.to_string();
-    assert!(text.contains(name.as_str()) && text.contains("remove it if you know"), "{text}");
+    assert!(text.contains(name.as_str()) && text.contains("ask those who use it"), "{text}");
     assert!(S::backend().exists(name).unwrap());
 }
 
