@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering::R
 use nix::errno::Errno;
 use nix::sys::mman;
 
-use crate::error::{Error, Result};
-use crate::limits::LOCKED_MEMORY;
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{LOCKED_MEMORY, exceeds_locked_memory};
 
 type Move = unsafe extern "C" fn(*mut u8, *const u8, usize) -> *mut u8;
 type Set = unsafe extern "C" fn(*mut u8, i32, usize) -> *mut u8;
@@ -105,16 +105,24 @@ pub(crate) unsafe fn fill(shared: *mut u8, byte: u8, len: usize) {
     unsafe { memset(shared, i32::from(byte), len) };
 }
 
-/// Keeps the pages of a mapping in memory.
+/// Keeps the pages of a mapping in memory. What cannot be brought in is `NoSpace`, and nothing of it is kept then.
 pub(crate) fn lock(start: *const u8, len: usize) -> Result<()> {
     // SAFETY: mlock(2) changes where pages may live, never what they hold; a range that is not mapped is ENOMEM.
-    retry(|| unsafe { mman::mlock(start_of(start), len) }).map_err(|errno| {
-        // mlock(2): EPERM without any allowance; ENOMEM past the allowance, or where pages cannot be had.
-        match errno {
-            Errno::EPERM => LOCKED_MEMORY.exceeded(errno),
-            Errno::ENOMEM if LOCKED_MEMORY.value().is_some() => LOCKED_MEMORY.exceeded(errno),
-            _ => Error::from_io(&errno.into()),
+    retry(|| unsafe { mman::mlock(start_of(start), len) }).map_err(|errno| match errno {
+        // mlock(2): without any allowance.
+        Errno::EPERM => LOCKED_MEMORY.exceeded(errno),
+        // mlock(2): past the allowance, or a page cannot be had: in the store, or (EAGAIN) in memory.
+        Errno::ENOMEM | Errno::EAGAIN => {
+            if exceeds_locked_memory(start.addr(), len) {
+                return LOCKED_MEMORY.exceeded(errno);
+            }
+            // The kernel has marked the mapping before it looked for pages.
+            let _ = unlock(start, len);
+            Error::new(ErrorKind::NoSpace)
+                .reason(format!("not all of {len} bytes could be had: the memory or its store is full; free some"))
+                .errno(errno as i32)
         }
+        _ => Error::from_io(&errno.into()),
     })
 }
 

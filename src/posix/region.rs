@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::libc;
 use shared_region_posix::{self as leaf, MapAccess, Mapping, Object, Reserved, Sizing, Stat};
 
@@ -15,6 +16,7 @@ use crate::backend::Backend;
 use crate::denied::lacks_permission;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::check_memory_limits;
+use crate::memory;
 use crate::metadata::Capabilities;
 use crate::name::{PosixName, RegionId};
 use crate::options::{Access, Backoff, CreateOptions, OpenOptions, validate_size};
@@ -168,6 +170,18 @@ impl PosixRegion {
         self.object.stat().map_err(|error| self.failed(&error, operation))
     }
 
+    /// Says why some page could not be had: a peer has taken it away, or where it would live is full.
+    fn not_all_there(&self, error: Error) -> Error {
+        match self.object.stat() {
+            Ok(stat) if stat.len() < self.len() as u64 => {
+                Error::new(ErrorKind::SizeMismatch { have: stat.len() as usize, want: self.len() })
+                    .reason("another process has made it shorter meanwhile: refresh it")
+            }
+            _ => failure::no_room(&Errno::ENOSPC.into(), self.len(), &self.object)
+                .errno(error.raw_os_error().unwrap_or(Errno::ENOSPC as i32)),
+        }
+    }
+
     fn failed(&self, error: &io::Error, operation: &'static str) -> Error {
         let told = match self.object.stat() {
             Ok(stat) if lacks_permission(error) => failure::of_object(error, &stat),
@@ -280,6 +294,13 @@ unsafe impl SharedRegion for PosixRegion {
         }
         let len = OpenOptions::new().validate_size(size).map_err(|error| self.describe(error, REFRESH))?;
         self.remap(len, REFRESH)
+    }
+
+    fn lock_memory(&self) -> Result<()> {
+        memory::lock(self.as_ptr(), self.len()).map_err(|error| {
+            let told = if error.kind() == ErrorKind::NoSpace { self.not_all_there(error) } else { error };
+            self.describe(told, "lock in memory")
+        })
     }
 
     fn descriptor(&self) -> Result<BorrowedFd<'_>> {

@@ -403,6 +403,7 @@ suite! {
             a_limit_of_the_process_is_named_with_its_value,
             lock_memory_keeps_the_pages_resident_until_unlock_memory,
             locking_more_than_the_limit_is_limit_exceeded,
+            locking_what_the_store_has_no_room_for_is_no_space,
         }
         unnamed {
             create_unique_finds_a_new_name_that_begins_with_the_prefix,
@@ -559,6 +560,7 @@ suite! {
             says_that_it_was_executed,
         }
         space {
+            locks_more_than_the_store_has,
             outgrows_its_container,
             fills_the_store,
             touches_in_a_full_store,

@@ -441,3 +441,45 @@ pub fn hits_memlock<S: Sut>(arguments: &[String]) {
         S::backend().create_new(&name, &options).unwrap().remove().unwrap();
     }
 }
+
+pub fn locking_what_the_store_has_no_room_for_is_no_space<S: Sut>() {
+    for user in [0, NOBODY] {
+        let Some(store) = S::small_store(1 << 20).filter(|_| is_root()) else {
+            return skip::<S>("no private store can be made here");
+        };
+        role::<S>("locks_more_than_the_store_has").arg(user).confined(store).run();
+    }
+}
+
+pub fn locks_more_than_the_store_has<S: Sut>(arguments: &[String]) {
+    const ALLOWED: u64 = 6 << 20;
+    if arguments[0] != "0" {
+        // The limit is for those without privilege; twice the size would be over it.
+        setrlimit(Resource::RLIMIT_MEMLOCK, ALLOWED, ALLOWED).unwrap();
+        nix::unistd::setuid(NOBODY.into()).unwrap();
+    }
+    let (backend, lazy) = (S::backend(), CreateOptions::new(4 << 20).allocation(Allocation::Lazy));
+    let region = match backend.create_new(&name("lazy"), &lazy) {
+        // It counts what it has promised.
+        Err(error) if error.kind() == ErrorKind::NoSpace => return,
+        region => region.unwrap(),
+    };
+    let before = Holdings::now::<S>();
+    let full = |result: Result<(), Error>| {
+        let error = result.unwrap_err();
+        assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::NoSpace, Some(Errno::ENOMEM as i32)), "{error}");
+        let text = error.to_string();
+        assert!(S::store_name().is_none_or(|store| text.contains(&format!("do not fit into {store} ("))), "{text}");
+    };
+    for _ in 0..2 {
+        full(region.lock_memory());
+        assert!(!resident(&region).1, "it is locked nevertheless");
+    }
+    assert_eq!(Holdings::now::<S>(), before);
+    region.remove().unwrap();
+    drop(region);
+    full(backend.create_new(&name("locked"), &lazy.clone().lock_memory(true)).map(drop));
+    assert!(!backend.exists(&name("locked")).unwrap());
+    // What it had taken is free again.
+    create::<S>(&name("half"), 512 << 10).lock_memory().unwrap();
+}
