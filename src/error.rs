@@ -239,8 +239,9 @@ impl Error {
                 .reason("the system has no file handle left: raise fs.file-max, or close some"),
             Some(errno @ Errno::ENOMEM) => mappings_exceeded(errno).unwrap_or_else(|| Self::new(ErrorKind::NoSpace)),
             Some(Errno::ENOSPC) => Self::new(ErrorKind::NoSpace),
-            Some(Errno::EDQUOT) => Self::new(ErrorKind::NoSpace)
-                .reason("the quota of this user or group is used up: remove something of theirs, or ask root for more"),
+            Some(Errno::EDQUOT) => {
+                Self::new(ErrorKind::NoSpace).reason("the quota of this user or group is used up: ask root for more")
+            }
             Some(Errno::ENOSYS) => {
                 Self::new(ErrorKind::BackendUnavailable).reason("this kernel or sandbox lacks the system call")
             }

@@ -1,6 +1,8 @@
 //! The limits of this process that a call may have hit.
 
 use std::fs::{self, File};
+#[cfg(any(feature = "posix", feature = "sysv"))]
+use std::io;
 use std::io::Read;
 
 use nix::errno::Errno;
@@ -66,6 +68,15 @@ pub(crate) fn exceeds_locked_memory(start: usize, len: usize) -> bool {
     let Some(limit) = LOCKED_MEMORY.value() else { return false };
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     exceeds(limit, start, len, &read("/proc/self/status"), &read("/proc/self/smaps"))
+}
+
+/// Translates the failure to map so many bytes, where everything that is mapped is locked.
+///
+/// mmap(2), mlockall(2): EAGAIN then means the limit; elsewhere somebody's lock.
+#[cfg(any(feature = "posix", feature = "sysv"))]
+pub(crate) fn mapping_refused(error: &io::Error, len: usize) -> Option<Error> {
+    let refused = error.raw_os_error() == Some(Errno::EAGAIN as i32) && exceeds_locked_memory(0, len);
+    refused.then(|| LOCKED_MEMORY.exceeded(Errno::EAGAIN))
 }
 
 fn exceeds(limit: u64, start: usize, len: usize, status: &str, mappings: &str) -> bool {

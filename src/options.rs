@@ -251,14 +251,14 @@ impl CreateOptions {
     }
 
     /// Compares a size of 16 MiB and more with the [memory limits](crate::memory_limits) that hold here, unless these
-    /// options reserve nothing of it. For backends, before they take memory.
+    /// options reserve and lock nothing of it. For backends, before they take memory.
     ///
     /// # Errors
     ///
     /// - [`NoSpace`](ErrorKind::NoSpace): a limit has no room for it; the text names the limit.
     pub fn validate_room(&self) -> Result<()> {
-        // Huge pages come out of a pool of their own.
-        if self.allocation == Allocation::Lazy || self.huge_pages == HugePages::Require {
+        // What is locked is brought in, and huge pages come out of a pool of their own.
+        if self.allocation == Allocation::Lazy && !self.lock_memory || self.huge_pages == HugePages::Require {
             return Ok(());
         }
         check_memory_limits(self.size).map_err(|error| error.operation("create"))

@@ -151,7 +151,9 @@ fn settled(
         object.set_len(len)
     };
     sized.map_err(|error| no_room(&error))?;
-    let mapping = object.map(options.get_size(), MapAccess::ReadWrite).map_err(|error| subject.failed(&error))?;
+    let mapping = object
+        .map(options.get_size(), MapAccess::ReadWrite)
+        .map_err(|error| subject.not_mapped(&error, options.get_size()))?;
     if reserve_mapped {
         memory::try_huge_pages(mapping.as_ptr(), mapping.len());
         memory::try_prefault(mapping.as_ptr(), mapping.len());

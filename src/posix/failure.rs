@@ -14,6 +14,7 @@ use shared_region_posix::{self as leaf, EntryKind, Object, Stat};
 use super::{NAME, native};
 use crate::denied::{Refusing, translated};
 use crate::error::{Error, ErrorKind};
+use crate::limits::mapping_refused;
 use crate::name::RegionId;
 
 /// What is being done to which object.
@@ -69,6 +70,11 @@ impl<'a> Subject<'a> {
             }
             _ => of_store(error),
         })
+    }
+
+    /// Translates the failure to map so many bytes.
+    pub(super) fn not_mapped(&self, error: &io::Error, len: usize) -> Error {
+        mapping_refused(error, len).map_or_else(|| self.failed(error), |refused| self.told(refused))
     }
 
     fn is_removal(&self) -> bool {
@@ -197,7 +203,7 @@ fn over_quota(size: Option<usize>) -> Error {
         limits => format!(" ({limits})"),
     };
     Error::new(ErrorKind::NoSpace).errno(Errno::EDQUOT as i32).reason(format!(
-        "{what} over the quota of uid {uid} or gid {gid} on {STORE}{limits}: remove objects of theirs, or ask root for more"
+        "{what} over the quota of uid {uid} or gid {gid} on {STORE}{limits}: ask root for more, or remove unused ones"
     ))
 }
 
@@ -234,11 +240,11 @@ pub(super) fn of_store(error: &io::Error) -> Error {
         Some(Errno::ENOSPC) => match leaf::store() {
             Ok(store) if store.inodes_total() > 0 && store.inodes_free() == 0 => {
                 Error::new(ErrorKind::NoSpace).reason(format!(
-                    "/dev/shm has no inode left (nr_inodes={}): remove objects, or remount it with more",
+                    "/dev/shm has no inode left (nr_inodes={}): remount it with more, or remove unused objects (shm rm --orphans)",
                     store.inodes_total()
                 ))
             }
-            _ => Error::new(ErrorKind::NoSpace).reason("/dev/shm is full: remove objects, or enlarge it"),
+            _ => Error::new(ErrorKind::NoSpace).reason("/dev/shm is full: enlarge it, or remove unused objects (shm rm --orphans)"),
         },
         _ => return Error::from_io(error),
     };

@@ -15,7 +15,7 @@ use crate::access::SharedRegionExt;
 use crate::backend::Backend;
 use crate::denied::lacks_permission;
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::check_memory_limits;
+use crate::limits::{check_memory_limits, mapping_refused};
 use crate::memory;
 use crate::metadata::Capabilities;
 use crate::name::{PosixName, RegionId};
@@ -64,7 +64,7 @@ pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<PosixRegion> 
         options.validate_owner(stat.uid()).map_err(|error| subject.told(error))?;
         let len = options.validate_size(stat.len()).map_err(|error| subject.told(error))?;
         let access = if writable { MapAccess::ReadWrite } else { MapAccess::ReadOnly };
-        let mapping = object.map(len, access).map_err(|error| subject.failed(&error))?;
+        let mapping = object.map(len, access).map_err(|error| subject.not_mapped(&error, len))?;
         Ok(PosixRegion { mapping, object: object.into(), id: Some(id.clone()), remover: None })
     })
 }
@@ -154,7 +154,7 @@ impl PosixRegion {
             }
             _ => object.map(len, MapAccess::ReadOnly),
         };
-        let mapping = mapping.map_err(|error| subject.failed(&error))?;
+        let mapping = mapping.map_err(|error| subject.not_mapped(&error, len))?;
         Ok(Self { mapping, object: object.into(), id: None, remover: None })
     }
 
@@ -185,7 +185,8 @@ impl PosixRegion {
     fn failed(&self, error: &io::Error, operation: &'static str) -> Error {
         let told = match self.object.stat() {
             Ok(stat) if lacks_permission(error) => failure::of_object(error, &stat),
-            _ => Error::from_io(error),
+            // All that is mapped here is as long, or longer.
+            _ => mapping_refused(error, self.len()).unwrap_or_else(|| Error::from_io(error)),
         };
         self.describe(told, operation)
     }

@@ -8,7 +8,7 @@ use shared_region_sysv::{self as leaf, AttachOptions, Segment};
 use super::region;
 use crate::denied::{Refusing, translated};
 use crate::error::{Error, ErrorKind};
-use crate::limits::too_few_huge_pages;
+use crate::limits::{mapping_refused, too_few_huge_pages};
 use crate::options::{CreateOptions, HugePages};
 
 fn errno(error: &io::Error) -> Option<Errno> {
@@ -85,11 +85,11 @@ pub(super) fn create_failed(error: &io::Error, key: i32, options: &CreateOptions
         (Errno::ENOSPC, Ok(limits)) if leaf::usage().is_ok_and(|usage| usage.segments() >= limits.segments_max()) => {
             let value = limits.segments_max();
             Error::new(ErrorKind::LimitExceeded { limit: "kernel.shmmni", value }).reason(format!(
-                "there are as many segments as kernel.shmmni allows ({value}): remove some (ipcrm) or raise it"
+                "there are as many segments as kernel.shmmni allows ({value}): raise it, or remove unused ones (shm rm --orphans)"
             ))
         }
         (Errno::ENOSPC, Ok(limits)) => Error::new(ErrorKind::NoSpace).reason(format!(
-            "{size} bytes do not fit: all segments together may have kernel.shmall = {} pages; raise it, remove some or ask for less",
+            "{size} bytes do not fit: all segments together may have kernel.shmall = {} pages; raise it, or ask for less",
             limits.pages_max()
         )),
         (Errno::ENOMEM, _) => Error::new(ErrorKind::NoSpace)
@@ -106,6 +106,10 @@ pub(super) fn attach_failed(error: &io::Error, segment: Segment, address: Option
         (Some(Errno::EPERM), _) => forbidden(),
         (Some(errno @ (Errno::EINVAL | Errno::ENOMEM)), Some(address)) => {
             address_refused(errno, segment, address).unwrap_or_else(|| failed(error))
+        }
+        (Some(Errno::EAGAIN), _) => {
+            let len = segment.stat().map_or(0, |stat| stat.size());
+            mapping_refused(error, len).unwrap_or_else(|| failed(error))
         }
         _ => failed_on(error, segment),
     }

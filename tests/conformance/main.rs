@@ -404,6 +404,7 @@ suite! {
             lock_memory_keeps_the_pages_resident_until_unlock_memory,
             locking_more_than_the_limit_is_limit_exceeded,
             locking_what_the_store_has_no_room_for_is_no_space,
+            mapping_more_than_may_be_locked_is_limit_exceeded,
         }
         unnamed {
             create_unique_finds_a_new_name_that_begins_with_the_prefix,
@@ -561,6 +562,7 @@ suite! {
         }
         space {
             locks_more_than_the_store_has,
+            locks_all_that_it_maps,
             outgrows_its_container,
             fills_the_store,
             touches_in_a_full_store,

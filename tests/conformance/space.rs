@@ -4,6 +4,7 @@ use std::fs;
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
+use nix::sys::mman::{MlockAllFlags, mlockall, munlockall};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::sysinfo::sysinfo;
@@ -482,4 +483,30 @@ pub fn locks_more_than_the_store_has<S: Sut>(arguments: &[String]) {
     assert!(!backend.exists(&name("locked")).unwrap());
     // What it had taken is free again.
     create::<S>(&name("half"), 512 << 10).lock_memory().unwrap();
+}
+
+pub fn mapping_more_than_may_be_locked_is_limit_exceeded<S: Sut>() {
+    if !is_root() {
+        return skip::<S>("only root can become other users");
+    }
+    let name = Fresh::<S>::new();
+    role::<S>("locks_all_that_it_maps").arg(*name).as_user(NOBODY).run();
+}
+
+pub fn locks_all_that_it_maps<S: Sut>(arguments: &[String]) {
+    const ALLOWED: u64 = 6 << 20;
+    if S::store_name().is_none() {
+        return skip::<S>("it leaves its errors to the crate");
+    }
+    let (backend, name) = (S::backend(), name(&arguments[0]));
+    let large = CreateOptions::new(64 << 20).allocation(Allocation::Lazy);
+    let region = backend.create_new(&name, &large).unwrap();
+    setrlimit(Resource::RLIMIT_MEMLOCK, ALLOWED, ALLOWED).unwrap();
+    mlockall(MlockAllFlags::MCL_FUTURE).unwrap();
+    exceeds("RLIMIT_MEMLOCK", ALLOWED, backend.open(&name, &OpenOptions::new()));
+    exceeds("RLIMIT_MEMLOCK", ALLOWED, backend.create_unnamed(&large));
+    exceeds("RLIMIT_MEMLOCK", ALLOWED, region.try_clone());
+    backend.create_unnamed(&CreateOptions::new(PAGE)).unwrap();
+    munlockall().unwrap();
+    backend.open(&name, &OpenOptions::new()).unwrap();
 }
