@@ -13,6 +13,7 @@ use crate::table::{self, Table, left, right};
 /// Shows what limits shared memory here, how much is in use, and how to raise it.
 ///
 /// The limits of System V are those of the IPC namespace, those of /dev/shm are those of the mount that is seen here.
+/// Memory limits are those of the control groups that this process is in, such as a container's.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Print JSON: every number exact, in bytes where its name does not say otherwise.
@@ -26,6 +27,7 @@ struct Limits {
     page_size: Option<u64>,
     sysv: Option<Sysv>,
     posix: Option<Posix>,
+    memory_limits: Vec<MemoryLimit>,
     memlock: Option<Memlock>,
     huge_pages: HugePages,
     shm_rmid_forced: Option<u64>,
@@ -51,6 +53,15 @@ struct Posix {
     inodes: u64,
     inodes_used: u64,
     read_only: bool,
+}
+
+/// A limit of a control group, with what it has left once the cache of files is taken back and swap is used.
+#[derive(Debug, Serialize)]
+struct MemoryLimit {
+    path: String,
+    max: u64,
+    used: u64,
+    left: u64,
 }
 
 /// `null` is no limit.
@@ -96,6 +107,15 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
             inodes_used: store.inodes_total().saturating_sub(store.inodes_free()),
             read_only: store.is_read_only(),
         }),
+        memory_limits: shared_region::memory_limits()
+            .iter()
+            .map(|limit| MemoryLimit {
+                path: limit.path().display().to_string(),
+                max: limit.max(),
+                used: limit.current(),
+                left: limit.room(),
+            })
+            .collect(),
         memlock: memlock(),
         huge_pages: HugePages {
             page_size: meminfo(&memory, "Hugepagesize:").map(|kib| kib << 10),
@@ -148,6 +168,10 @@ impl Limits {
                 used(posix.inodes, posix.inodes_used, |value| value.to_string()),
                 "mount -o remount,nr_inodes=NUMBER /dev/shm",
             );
+        }
+        for limit in &self.memory_limits {
+            let how = format!("{}; docker run --memory=SIZE; MemoryMax= of a systemd unit", limit.path);
+            row("memory of the container", size(limit.max), size(limit.used), &how);
         }
         if let Some(memlock) = &self.memlock {
             let soft = memlock.soft.map_or("none".into(), size);

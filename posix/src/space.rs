@@ -97,7 +97,8 @@ impl Object {
     ///   its free space first, so that asking for too much does not fill a store that others use.
     /// - `OutOfMemory` (`ENOMEM`): a range of more than 16 MiB in a `tmpfs` exceeds the machine's memory
     ///   and swap, which a memfd or a store without limit would find out the hard way; or the kernel
-    ///   says so. A container's memory limit is neither: reserving past it may wake the OOM killer.
+    ///   says so. A container's memory limit is neither: reserving past it may wake the OOM killer (the
+    ///   crate `shared-region` compares it first).
     /// - `QuotaExceeded` (`EDQUOT`): the user's quota on the store.
     /// - `FileTooLarge` (`EFBIG`): it reaches over `RLIMIT_FSIZE`; `SIGXFSZ` is not raised.
     /// - `InvalidInput` (`EINVAL`): `len` is 0.

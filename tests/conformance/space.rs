@@ -221,6 +221,9 @@ pub fn outgrows_its_container<S: Sut>(arguments: &[String]) {
         let options = CreateOptions::new(size).allocation(allocation);
         refused(backend.create_new(&name(&arguments[1]), &options));
         refused(backend.create_unnamed(&options));
+        // What is locked is brought in.
+        let locked = CreateOptions::new(size).allocation(Allocation::Lazy).lock_memory(true);
+        refused(backend.create_new(&name(&arguments[1]), &locked));
         let never = |_: &_| -> Result<(), Error> { panic!("there is no region") };
         refused(backend.create_with(&name(&arguments[1]), &options, never));
     }

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{alone, namespaces, ok, shm};
+use crate::support::{alone, namespaces, ok, root, shm, skip};
 
 fn sysctl(name: &str) -> u64 {
     fs::read_to_string(format!("/proc/sys/{name}")).unwrap().trim().parse().unwrap()
@@ -23,6 +23,52 @@ fn limits_are_the_systems() {
     let (soft, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_MEMLOCK).unwrap();
     let limit = |value| Some(value).filter(|&value| value != nix::sys::resource::RLIM_INFINITY);
     assert_eq!((said["memlock"]["soft"].as_u64(), said["memlock"]["hard"].as_u64()), (limit(soft), limit(hard)));
+}
+
+#[test]
+fn memory_limits_are_those_that_the_crate_compares() {
+    let said: Value = serde_json::from_str(&ok(&mut shm(["limits", "--json"]))).unwrap();
+    let told = said["memory_limits"].as_array().unwrap();
+    let limits = shared_region::memory_limits();
+    assert_eq!(told.len(), limits.len());
+    for (told, limit) in told.iter().zip(&limits) {
+        assert_eq!((told["path"].as_str(), told["max"].as_u64()), (limit.path().to_str(), Some(limit.max())));
+        assert!(told["used"].is_u64() && told["left"].is_u64());
+    }
+    assert_eq!(ok(&mut shm(["limits"])).matches("memory of the container").count(), limits.len());
+}
+
+#[test]
+fn the_limit_of_a_control_group_is_shown_with_its_file() {
+    if !root() {
+        return;
+    }
+    // In either version of control groups; the second has the memory controller on one of them at most.
+    let script = r#"
+        while read -r _ point kind options _; do
+            case "$kind,$options" in
+                cgroup,*memory*) limit=memory.limit_in_bytes ;;
+                cgroup2,*) limit=memory.max ;;
+                *) continue ;;
+            esac
+            group="$point/shm-limits-$$"
+            mkdir "$group" 2>/dev/null || continue
+            if [ -e "$group/$limit" ] && echo 67108864 > "$group/$limit"; then
+                sh -c 'echo $$ > "$1/cgroup.procs" && exec "$SHM" limits --json' sh "$group"
+                echo "$group/$limit"
+            fi
+            # Who was in it may be counted for a moment longer.
+            for _ in 1 2 3 4 5 6 7 8 9; do rmdir "$group" 2>/dev/null && break; done
+        done < /proc/self/mounts"#;
+    let output = std::process::Command::new("sh").arg("-c").arg(script).env("SHM", env!("CARGO_BIN_EXE_shm")).output();
+    let said = String::from_utf8(output.unwrap().stdout).unwrap();
+    let Some((told, path)) = said.trim_end().rsplit_once('\n') else {
+        return skip("no control group with a limit of memory can be made here");
+    };
+    let told: Value = serde_json::from_str(told).unwrap();
+    let limit = told["memory_limits"].as_array().unwrap().iter().find(|limit| limit["path"] == path).unwrap();
+    assert_eq!(limit["max"], 67_108_864);
+    assert!(limit["used"].as_u64() < Some(67_108_864) && limit["left"].as_u64() > Some(1 << 20), "{limit}");
 }
 
 #[test]
