@@ -169,7 +169,7 @@ const CHANGE: AccessFlags = AccessFlags::W_OK.union(AccessFlags::X_OK);
 
 /// Whether the store lets this process do that to the directory.
 fn is_open_to(access: AccessFlags) -> bool {
-    !cfg!(target_os = "linux") || faccessat(AT_FDCWD, STORE, access, AtFlags::AT_EACCESS).is_ok()
+    !cfg!(target_os = "linux") || faccessat(AT_FDCWD, STORE, access, EFFECTIVE).is_ok()
 }
 
 const STORE: &str = "/dev/shm";
@@ -251,5 +251,14 @@ pub(super) fn of_store(error: &io::Error) -> Error {
     match errno {
         Some(errno) => told.errno(errno),
         None => told,
+    }
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(target_os = "android")] {
+        const EFFECTIVE: AtFlags = AtFlags::empty();
+    } else {
+        /// Those by which files are opened, in set-user-ID programs too.
+        const EFFECTIVE: AtFlags = AtFlags::AT_EACCESS;
     }
 }
