@@ -101,9 +101,9 @@ fn check(size: usize, root: &Path) -> Result<()> {
 /// Finds the limits by what is mounted and told below `root`.
 fn limits_below(root: &Path) -> Vec<MemoryLimit> {
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
-    let (groups, mounts, memory) = (read("proc/self/cgroup"), read("proc/self/mountinfo"), read("proc/meminfo"));
-    // Where that is not told, swap may be endless.
-    let swap = field(&memory, "SwapFree:").map_or(u64::MAX, |kib| kib.saturating_mul(1024));
+    let (groups, mounts) = (read("proc/self/cgroup"), read("proc/self/mountinfo"));
+    // Asked for where a limit is. Where that is not told, swap may be endless.
+    let free_swap = || field(&read("proc/meminfo"), "SwapFree:").map_or(u64::MAX, |kib| kib.saturating_mul(1024));
     let mut found = Vec::new();
     for version in [Version::Two, Version::One] {
         let own = groups.lines().find_map(|line| version.own_group(line));
@@ -112,8 +112,8 @@ fn limits_below(root: &Path) -> Vec<MemoryLimit> {
         let top = root.join(top.strip_prefix("/").unwrap_or(&top));
         let own = top.join(below);
         found.extend(own.ancestors().take_while(|group| group.starts_with(&top)).filter_map(|group| match version {
-            Version::Two => version_two(group, swap),
-            Version::One => version_one(group, swap),
+            Version::Two => version_two(group, free_swap),
+            Version::One => version_one(group, free_swap),
         }));
     }
     found
@@ -179,29 +179,29 @@ fn reclaimable(group: &Path, names: &[&str]) -> u64 {
     names.iter().filter_map(|name| field(&stat, name)).fold(0, u64::saturating_add)
 }
 
-fn version_two(group: &Path, free_swap: u64) -> Option<MemoryLimit> {
+fn version_two(group: &Path, free_swap: impl Fn() -> u64) -> Option<MemoryLimit> {
     let path = group.join("memory.max");
     let (max, current) = (number(group, "memory.max")?, number(group, "memory.current")?);
     let cache = reclaimable(group, &["inactive_file", "active_file", "slab_reclaimable"]);
     let swap_max = number(group, "memory.swap.max").unwrap_or(u64::MAX);
-    let swap = swap_max.saturating_sub(number(group, "memory.swap.current").unwrap_or(0)).min(free_swap);
+    let swap = swap_max.saturating_sub(number(group, "memory.swap.current").unwrap_or(0)).min(free_swap());
     let room = max.saturating_sub(current).saturating_add(cache).saturating_add(swap);
     Some(MemoryLimit { path, max, current, room })
 }
 
-fn version_one(group: &Path, free_swap: u64) -> Option<MemoryLimit> {
+fn version_one(group: &Path, free_swap: impl Fn() -> u64) -> Option<MemoryLimit> {
     /// Without a limit it is the largest number of whole pages.
     const NONE: u64 = i64::MAX as u64 - (1 << 20);
-    let path = group.join("memory.limit_in_bytes");
-    let (max, current) = (number(group, "memory.limit_in_bytes")?, number(group, "memory.usage_in_bytes")?);
+    let max = number(group, "memory.limit_in_bytes").filter(|&max| max < NONE)?;
+    let current = number(group, "memory.usage_in_bytes")?;
     let cache = reclaimable(group, &["total_inactive_file", "total_active_file"]);
-    let mut room = max.saturating_sub(current).saturating_add(cache).saturating_add(free_swap);
+    let mut room = max.saturating_sub(current).saturating_add(cache).saturating_add(free_swap());
     // Memory and swap together have a limit of their own.
     let both = number(group, "memory.memsw.limit_in_bytes").zip(number(group, "memory.memsw.usage_in_bytes"));
     if let Some((max, current)) = both {
         room = room.min(max.saturating_sub(current).saturating_add(cache));
     }
-    (max < NONE).then_some(MemoryLimit { path, max, current, room })
+    Some(MemoryLimit { path: group.join("memory.limit_in_bytes"), max, current, room })
 }
 
 #[cfg(test)]
