@@ -208,6 +208,7 @@ pub fn every_kind_of_error_has_the_io_kind_of_the_table<S: Sut>() {
         (ErrorKind::SizeMismatch { have: 1, want: 2 }, None, Io::InvalidInput),
         (ErrorKind::NoSpace, Some(Errno::ENOSPC), Io::StorageFull),
         (ErrorKind::NoSpace, Some(Errno::ENOMEM), Io::OutOfMemory),
+        (ErrorKind::NoSpace, Some(Errno::EDQUOT), Io::QuotaExceeded),
         (limit, Some(Errno::EMFILE), Io::QuotaExceeded),
         (limit, Some(Errno::EFBIG), Io::FileTooLarge),
         (ErrorKind::NotReady, None, Io::TimedOut),
