@@ -119,7 +119,9 @@ impl Object {
     ///
     /// It links the object onto `/dev/shm` itself, which cannot succeed: "exists already" means that the
     /// system found the source first and would have gone on. What it does not foresee is a taken name,
-    /// a store mounted anew since the object was made, or one that has become read-only.
+    /// a store mounted anew since the object was made, or one that has become read-only; nor what a
+    /// security module (AppArmor, SELinux) says, which is asked about a new name alone. Only a link that
+    /// has been made tells that.
     #[must_use]
     pub fn can_link(&self) -> bool {
         sys::can_link(&self.file)

@@ -13,7 +13,7 @@ use shared_region::{
     RegionId, RegionName, Result, SharedRegion, SharedRegionExt,
 };
 
-use crate::child::{hear, is_root, role, say};
+use crate::child::{Second, hear, is_root, role, say};
 use crate::sut::{Fresh, NativeStat, Sut, bytes_of, create, open};
 use crate::trace::{self, Call, Fate, Refusal};
 
@@ -53,7 +53,7 @@ fn no_empty_path(call: &Call) -> Option<Errno> {
 }
 
 pub fn a_failing_call_of_the_portable_creation_leaves_nothing<S: Sut>() {
-    for refusal in trace::portable_ways::<S>() {
+    for refusal in trace::portable_ways::<S>().into_iter().take(2) {
         each_call_fails::<S>("create_new", Some(refusal));
         each_call_fails::<S>("create_with", Some(refusal));
     }
@@ -122,16 +122,18 @@ fn each_call_fails<S: Sut>(operation: &str, refusal: Option<Refusal>) {
     if !trace::works::<S>() {
         return;
     }
-    let mut second = role::<S>("suffers").arg(operation);
-    // In a store of its own the list tells all that is left behind.
-    second = match S::small_store(1 << 20).filter(|_| is_root()) {
-        Some(store) => second.confined(store).arg("private"),
-        None => second.arg("shared"),
+    let start = || {
+        let second = role::<S>("suffers").arg(operation);
+        // In a store of its own the list tells all that is left behind.
+        match S::small_store(1 << 20).filter(|_| is_root()) {
+            Some(store) => second.confined(store).arg("private").start(),
+            None => second.arg("shared").start(),
+        }
     };
-    let mut second = second.start();
-    let mut inflict = |victim: Option<usize>, errno: Errno| {
+    let mut second = start();
+    let inflict = |second: &mut Second, victim: Option<usize>, errno: Errno| {
         let (mut count, mut struck) = (0, None);
-        let seen = trace::follow(&mut second, operation, |call| {
+        let seen = trace::follow(second, operation, |call| {
             if let Some(errno) = refusal.and_then(|refuse| refuse(call)) {
                 return Fate::Fail(errno);
             }
@@ -150,7 +152,7 @@ fn each_call_fails<S: Sut>(operation: &str, refusal: Option<Refusal>) {
         second.tell(&context);
         (struck, second.hear(), context)
     };
-    let (_, usual, _) = inflict(None, Errno::EIO);
+    let (_, usual, _) = inflict(&mut second, None, Errno::EIO);
     let answer = match operation {
         "exists" => "Ok true",
         "exists not" => "Ok false",
@@ -162,8 +164,14 @@ fn each_call_fails<S: Sut>(operation: &str, refusal: Option<Refusal>) {
     let mut failures = 0;
     for errno in ERRNOS {
         for victim in 0.. {
-            let (Some(call), outcome, context) = inflict(Some(victim), errno) else { break };
+            let (Some(call), outcome, context) = inflict(&mut second, Some(victim), errno) else { break };
             failures += usize::from(outcome != usual);
+            if names_nothing(&call) {
+                // What was refused once is remembered, and another process knows nothing of it.
+                second.tell("");
+                std::mem::replace(&mut second, start()).finish();
+                assert_eq!(inflict(&mut second, None, errno).1, usual);
+            }
             // What happens in spite of the error is its business: it goes unnoticed, or is undone.
             if outcome == usual || gives_back(&call) {
                 continue;
@@ -186,6 +194,12 @@ fn each_call_fails<S: Sut>(operation: &str, refusal: Option<Refusal>) {
     let asks_nothing = ["refresh", "capabilities"].contains(&operation) || usual == "Unsupported";
     let harmless = other_way || asks_nothing;
     assert!(harmless || failures >= ERRNOS.len() - 3, "{operation} failed {failures} times only");
+}
+
+/// Whether a call makes a file without a name, or gives it one.
+fn names_nothing(call: &Call) -> bool {
+    let flags = libc::O_TMPFILE as u64;
+    call.is(&[libc::SYS_linkat]) || call.is(&[libc::SYS_openat]) && call.arguments[2] & flags == flags
 }
 
 /// Whether a kind of error tells of an errno truthfully.
@@ -265,13 +279,15 @@ fn round<S: Sut>(operation: &str, private: bool) -> bool {
         region.fill_at(0, SIZE, PATTERN).unwrap();
         region
     });
-    let can_grow = backend.capabilities().grow();
+    // Not asked for where it would be known by then whether a link is granted, which is part of creation.
+    let can_grow = exists && backend.capabilities().grow();
     let held = |region: &<S::Backend as Backend>::Region| region.metadata().unwrap().allocated();
     let held_before = handle.as_ref().and_then(held);
     if operation == "refresh" && can_grow {
         open::<S>(&name).grow(GROWN).unwrap();
     }
-    let (promised, group) = (backend.capabilities(), getegid().as_raw());
+    let promised = (operation == "capabilities").then(|| backend.capabilities());
+    let group = getegid().as_raw();
     let before = Inventory::take::<S>(&name, private);
     let runs = Cell::new(0);
     let init = |region: &<S::Backend as Backend>::Region| -> Result<()> {
@@ -352,6 +368,7 @@ fn round<S: Sut>(operation: &str, private: bool) -> bool {
             assert!(before.ids.is_subset(&ids), "{context}: {:?} {ids:?}", before.ids);
         }
         Ok(Done::Capabilities(now)) => {
+            let promised = promised.unwrap_or_default();
             let less = promised.with_atomic_init(false);
             assert!(now == promised || now == less, "{now:?}");
         }

@@ -174,6 +174,10 @@ suite! {
             a_name_that_is_taken_while_init_runs_stays_with_who_took_it,
             a_publication_that_fails_after_init_is_an_error_and_no_second_try,
             all_that_holds_of_creation_holds_where_objects_cannot_be_published_whole,
+            every_way_to_create_goes_on_where_a_nameless_file_or_its_link_is_refused,
+            where_no_way_to_create_is_left_the_error_is_the_last_ones,
+            a_lack_of_space_or_descriptors_is_told_and_never_a_reason_for_another_way,
+            what_a_store_refused_is_not_held_against_another_in_its_place,
         }
         sharing {
             bytes_cross_to_another_process_and_back_exactly,
@@ -432,6 +436,7 @@ suite! {
             says_whether_it_exists,
             loses_the_store_while_init_runs,
             creates_in_the_open,
+            creates_in_spite,
         }
         conversation {
             converse,

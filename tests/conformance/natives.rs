@@ -205,13 +205,29 @@ mod posix {
         }
 
         fn without_unnamed_files() -> Vec<Refusal> {
-            let no_tmpfile = |call: &Call| {
+            fn nameless(call: &Call) -> bool {
                 let flags = libc::O_TMPFILE as u64;
-                let asked = call.is(&[libc::SYS_openat]) && call.arguments[2] & flags == flags;
-                asked.then_some(Errno::EOPNOTSUPP)
-            };
-            let no_linkat = |call: &Call| call.is(&[libc::SYS_linkat]).then_some(Errno::ENOENT);
-            vec![no_tmpfile, no_linkat]
+                call.is(&[libc::SYS_openat]) && call.arguments[2] & flags == flags
+            }
+            fn link(call: &Call) -> bool {
+                call.is(&[libc::SYS_linkat])
+            }
+            macro_rules! refusals {
+                ($($which:ident: $errno:ident,)*) => {
+                    vec![$(|call| $which(call).then_some(Errno::$errno),)*]
+                };
+            }
+            refusals! {
+                nameless: EOPNOTSUPP, // file systems without
+                link: ENOENT, // AppArmor in snaps
+                nameless: EACCES,
+                nameless: EPERM,
+                nameless: EISDIR, // kernels without
+                nameless: ENOSYS,
+                link: EPERM, // seccomp
+                link: EACCES, // SELinux
+                link: EXDEV, // bind mounts
+            }
         }
 
         fn own_call() -> Option<fn(&Call) -> bool> {

@@ -109,7 +109,8 @@ pub trait Sut: Debug + 'static {
         None
     }
 
-    /// How calls can be answered so that a region cannot be made apart from its name; for the tracer.
+    /// How calls can be answered so that a region cannot be made apart from its name; for the tracer. The first two stand
+    /// for all where it makes no difference which error it is.
     fn without_unnamed_files() -> Vec<Refusal> {
         Vec::new()
     }
