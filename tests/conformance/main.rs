@@ -384,6 +384,7 @@ suite! {
             a_forked_child_may_drop_what_it_inherited_and_the_parent_notices_nothing,
             a_forked_child_shares_the_bytes_and_may_die_of_sigkill,
             a_forked_child_removes_on_drop_what_it_created_itself,
+            a_child_of_which_the_c_library_knows_nothing_removes_nothing_of_its_parents,
             attach_counts_follow_fork_exit_exec_and_sigkill,
             attach_counts_are_waited_for_where_there_are_any,
         }
@@ -544,6 +545,8 @@ suite! {
         process {
             counts_attachments,
             waits_for_attachments,
+            makes_a_first_process,
+            clones_itself,
             attaches_and_then,
             says_that_it_was_executed,
         }

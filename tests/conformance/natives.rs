@@ -125,6 +125,10 @@ mod posix {
             Some(())
         }
 
+        fn tells_all_children_apart() -> Option<()> {
+            Some(())
+        }
+
         fn small_store(bytes: u64) -> Option<Confinement> {
             Some(private_tmpfs("/dev/shm", &format!("size={bytes}")))
         }
@@ -289,6 +293,10 @@ mod sysv {
         }
 
         fn reaches_by_identity() -> Option<()> {
+            Some(())
+        }
+
+        fn tells_all_children_apart() -> Option<()> {
             Some(())
         }
 

@@ -46,6 +46,12 @@ pub trait Sut: Debug + 'static {
         None
     }
 
+    /// Some where any child is told apart from its parent, also one that has its number and that the C library did not
+    /// make.
+    fn tells_all_children_apart() -> Option<()> {
+        None
+    }
+
     /// Makes a private store of `bytes` around a second process.
     fn small_store(bytes: u64) -> Option<Confinement> {
         let _ = bytes;
@@ -289,6 +295,10 @@ impl<S: Known> Sut for AnySut<S> {
 
     fn reaches_by_identity() -> Option<()> {
         S::reaches_by_identity()
+    }
+
+    fn tells_all_children_apart() -> Option<()> {
+        S::tells_all_children_apart()
     }
 
     fn small_store(bytes: u64) -> Option<Confinement> {
