@@ -68,7 +68,8 @@ pub use any::{DefaultBackend, Region};
 ///
 /// - creating: [`CreateOptions::validate_for`] first, [`settle`](CreateOptions::settle) once it is mapped;
 /// - opening: [`RegionId::name_in`], [`OpenOptions::poll`] around the attempt, in it
-///   [`validate_owner`](OpenOptions::validate_owner) and [`validate_size`](OpenOptions::validate_size) before mapping;
+///   [`validate_owner`](OpenOptions::validate_owner) and [`validate_size`](OpenOptions::validate_size) before mapping,
+///   [`settle`](OpenOptions::settle) after it;
 /// - failing: [`Error::from_io`], and on the way out [`Error::context`] or, of a region,
 ///   [`SharedRegionExt::describe`](crate::SharedRegionExt::describe);
 /// - asking and changing: [`SharedRegion::metadata`], `set_mode` and `set_owner` are there for regions that lend a

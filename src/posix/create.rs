@@ -37,7 +37,7 @@ impl Unlink {
 impl Drop for Unlink {
     fn drop(&mut self) {
         if let Some((id, object)) = self.0.take() {
-            let _ = region::remove_same(&id, &object);
+            let _ = region::remove_same(&id, object.identity());
         }
     }
 }
@@ -49,8 +49,9 @@ pub(crate) fn create_with<R, E: From<Error>>(
     wrap: impl FnOnce(PosixRegion) -> R,
     init: impl FnOnce(&R) -> Result<(), E>,
 ) -> Result<R, E> {
-    let (region, publication) = prepare(own(id, "create")?, options, true)?;
-    let object = region.object.share().map_err(|error| Subject::new(id, "create").failed(&error))?;
+    let (mut region, publication) = prepare(own(id, "create")?, options, true)?;
+    let object = if options.get_keep_descriptor() { region.object.share() } else { region.object.close() };
+    let object = object.map_err(|error| Subject::new(id, "create").failed(&error))?;
     let region = wrap(region);
     init(&region)?;
     publish(publication, id, &object)?;
@@ -58,23 +59,27 @@ pub(crate) fn create_with<R, E: From<Error>>(
 }
 
 pub(super) fn create(id: &RegionId, options: &CreateOptions) -> Result<PosixRegion> {
-    let (region, publication) = prepare(id, options, false)?;
-    let unlink = match publication {
-        Publication::Exclusive(unlink) => unlink,
-        Publication::Whole => match region.object.link(native(id)) {
-            Ok(()) => return Ok(region),
+    let subject = Subject::new(id, "create");
+    let (mut region, mut publication) = prepare(id, options, false)?;
+    if let (Publication::Whole, Some(object)) = (&publication, region.object.get()) {
+        match object.link(native(id)) {
+            Ok(()) => {}
             // Nobody has seen the object, so it can be made again the other way.
             Err(error) if publication::is_refusal(&error) => {
-                publication::remember_refusal(Some(&region.object));
+                publication::remember_refusal(Some(object));
                 drop(region); // its memory first, as the store may not hold two
-                let (region, unlink) = prepare_exclusive(id, options)?;
-                unlink.not();
-                return Ok(region);
+                let (again, unlink) = prepare_exclusive(id, options)?;
+                (region, publication) = (again, Publication::Exclusive(unlink));
             }
-            Err(error) => return Err(Subject::new(id, "create").failed(&error)),
-        },
-    };
-    unlink.not();
+            Err(error) => return Err(subject.failed(&error)),
+        }
+    }
+    if !options.get_keep_descriptor() {
+        region.object.close().map_err(|error| subject.failed(&error))?;
+    }
+    if let Publication::Exclusive(unlink) = publication {
+        unlink.not();
+    }
     Ok(region)
 }
 
@@ -122,7 +127,7 @@ fn prepare_exclusive(id: &RegionId, options: &CreateOptions) -> Result<(PosixReg
         .open(native(id))
         .map_err(|error| subject.failed(&error))?;
     // A descriptor of its own: on failure the region goes first and the name is taken away last.
-    let kept = object.try_clone().inspect_err(|_| drop(region::remove_same(id, &object)));
+    let kept = object.try_clone().inspect_err(|_| drop(region::remove_same(id, object.identity())));
     let unlink = Unlink(Some((id.clone(), kept.map_err(|error| subject.failed(&error))?)));
     object.set_mode(options.get_mode()).map_err(|error| subject.failed(&error))?;
     let region = settled(Some(id.clone()), object, options, Sizing::Keep, &subject)?;
@@ -184,7 +189,8 @@ fn settled(
         memory::try_prefault(mapping.as_ptr(), mapping.len());
         let _: Reserved = object.reserve(0, len, sizing).map_err(|error| no_room(&error))?;
     }
-    let mut region = PosixRegion { mapping, object: object.into(), id, remover: None };
+    let core_dump = options.get_core_dump();
+    let mut region = PosixRegion { mapping, object: object.into(), id, remover: None, core_dump };
     options.settle(&region)?;
     if options.get_removal() == Removal::OnDrop && region.id.is_some() {
         region.remover = Some(Process::current());
@@ -216,13 +222,17 @@ pub(super) fn unnamed(options: &CreateOptions) -> Result<PosixRegion> {
             return Err(subject.error(ErrorKind::InvalidSize).reason(reason));
         }
     }
-    let region = settled(None, object, options, Sizing::Extend, &subject).map_err(|error| {
+    let mut region = settled(None, object, options, Sizing::Extend, &subject).map_err(|error| {
         let lacking = huge && error.kind() == ErrorKind::NoSpace;
         if lacking { error.reason(too_few_huge_pages(options.get_size())) } else { error }
     })?;
-    let sealed = region.object.forbid_shrink();
+    let object = region.object("create")?;
+    let sealed = object.forbid_shrink();
     // A size that is no multiple of a huge page's cannot be unmapped, and growing would let it come to that.
-    let sealed = sealed.and_then(|()| if huge { region.object.forbid_growth() } else { Ok(()) });
+    let sealed = sealed.and_then(|()| if huge { object.forbid_growth() } else { Ok(()) });
     sealed.map_err(|error| subject.failed(&error))?;
+    if !options.get_keep_descriptor() {
+        region.object.close().map_err(|error| subject.failed(&error))?;
+    }
     Ok(region)
 }

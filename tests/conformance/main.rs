@@ -33,6 +33,7 @@ mod huge;
 mod identity;
 mod leaks;
 mod lifetime;
+mod mapping;
 mod names;
 mod open;
 mod open_or_create;
@@ -307,6 +308,15 @@ suite! {
             a_clone_can_be_made_after_removal_where_the_capability_says_so,
             a_clone_after_a_stricter_mode_is_checked_again_where_the_system_does,
         }
+        mapping {
+            what_is_kept_out_of_core_dumps_stays_out_whatever_becomes_of_the_mapping,
+            a_core_has_the_bytes_of_a_region_unless_it_is_kept_out,
+            thousands_of_regions_fit_into_a_few_descriptors,
+            without_its_descriptor_a_region_says_what_it_cannot_do,
+            opening_maps_in_every_page_if_asked,
+            prefaulting_more_than_there_is_is_no_space_and_no_signal,
+            a_few_pages_that_are_there_are_mapped_in_unasked_and_nothing_is_taken,
+        }
         removal {
             a_removed_region_goes_on_working_in_every_process,
             a_removed_name_can_be_created_at_once_and_is_another_zeroed_object,
@@ -513,6 +523,12 @@ suite! {
             drops_handles,
             opens_for_removal_on_drop,
             clones_under_a_stricter_mode,
+        }
+        mapping {
+            dies_with_a_core,
+            has_thousands,
+            has_no_descriptors,
+            prefaults_too_much,
         }
         removal {
             goes_on_working,

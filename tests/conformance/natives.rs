@@ -129,6 +129,10 @@ mod posix {
             Some(())
         }
 
+        fn maps_by_descriptor() -> Option<()> {
+            Some(())
+        }
+
         fn small_store(bytes: u64) -> Option<Confinement> {
             Some(private_tmpfs("/dev/shm", &format!("size={bytes}")))
         }

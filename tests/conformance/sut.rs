@@ -52,6 +52,11 @@ pub trait Sut: Debug + 'static {
         None
     }
 
+    /// Some where regions are mapped by a descriptor, which is closed if asked, and a few pages unasked.
+    fn maps_by_descriptor() -> Option<()> {
+        None
+    }
+
     /// Makes a private store of `bytes` around a second process.
     fn small_store(bytes: u64) -> Option<Confinement> {
         let _ = bytes;
@@ -299,6 +304,10 @@ impl<S: Known> Sut for AnySut<S> {
 
     fn tells_all_children_apart() -> Option<()> {
         S::tells_all_children_apart()
+    }
+
+    fn maps_by_descriptor() -> Option<()> {
+        S::maps_by_descriptor()
     }
 
     fn small_store(bytes: u64) -> Option<Confinement> {
