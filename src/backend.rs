@@ -90,8 +90,8 @@ pub trait Backend: Debug + Send + Sync {
     /// # Platform-specific behavior
     ///
     /// - **POSIX**: `atomic_init` is found out once for each process and `/dev/shm`, by a link that is made and taken away
-    ///   at once (`.shared-region-PID-RANDOM`), as security modules judge the link itself. Nothing is left behind, but by
-    ///   a process that is killed between the two calls: an empty file of that name.
+    ///   at once (`.shared-region-probe-UID`), as security modules judge the link itself. Nothing is left behind, but by
+    ///   a process that is killed between the two calls: an empty file of that name, which the next one takes away.
     fn capabilities(&self) -> Capabilities;
 
     /// Finds out whether this backend works here, and leaves nothing behind.

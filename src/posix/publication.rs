@@ -71,10 +71,8 @@ pub(super) fn is_granted() -> io::Result<bool> {
         Err(error) if is_refusal(&error) => return Ok(false),
         Err(error) => return Err(error),
     };
-    let name = CString::new(format!("/.shared-region-{}-{}", std::process::id(), random_suffix()))?;
-    match object.link(&name) {
+    match linked(&object) {
         Ok(()) => {
-            let _ = leaf::unlink(&name);
             remember(here, LINKS);
             Ok(true)
         }
@@ -84,6 +82,29 @@ pub(super) fn is_granted() -> io::Result<bool> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Links an empty object in, and takes its name away at once.
+///
+/// The name is its owner's, so that what a killed process leaves is one empty file for each user at most, and the next
+/// one takes it away. Processes that do this at once take each other's names away, which harms none of them.
+fn linked(object: &Object) -> io::Result<()> {
+    let owners = format!("/.shared-region-probe-{}", object.stat()?.uid());
+    // The last is for where somebody holds the owner's name.
+    let names = [owners.clone(), owners.clone(), format!("{owners}-{}", random_suffix())];
+    let mut linked = Ok(());
+    for name in names {
+        let name = CString::new(name)?;
+        linked = object.link(&name);
+        let taken = matches!(&linked, Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32));
+        if taken || linked.is_ok() {
+            let _ = leaf::unlink(&name);
+        }
+        if !taken {
+            break;
+        }
+    }
+    linked
 }
 
 /// Whether a nameless object or its link was refused as such, and the other way may be open: for any reason but a lack of

@@ -179,6 +179,7 @@ suite! {
             where_no_way_to_create_is_left_the_error_is_the_last_ones,
             a_lack_of_space_or_descriptors_is_told_and_never_a_reason_for_another_way,
             what_a_store_refused_is_not_held_against_another_in_its_place,
+            what_a_killed_process_or_a_neighbour_left_is_no_obstacle,
         }
         sharing {
             bytes_cross_to_another_process_and_back_exactly,
@@ -448,6 +449,7 @@ suite! {
             loses_the_store_while_init_runs,
             creates_in_the_open,
             creates_in_spite,
+            finds_litter,
         }
         conversation {
             converse,

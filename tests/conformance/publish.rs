@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::wait::WaitStatus;
 use shared_region::{
     Access, Backend, CreateOptions, ErrorKind, OpenOptions, RegionId, RegionName, Removal, Result, SharedRegion,
     SharedRegionExt,
 };
 
-use crate::child::{is_root, role, rounds, say, skip};
+use crate::child::{NOBODY, forked, is_root, role, rounds, say, skip};
 use crate::race::Race;
 use crate::sut::{Fresh, Plant, Sut, bytes_of, create, name_in, open};
 use crate::trace::{self, Call, Fate};
@@ -300,9 +301,12 @@ pub fn loses_the_store_while_init_runs<S: Sut>(_: &[String]) {
 
 /// The checks of this file and of its neighbours, where an object is seen before it has its size.
 pub fn all_that_holds_of_creation_holds_where_objects_cannot_be_published_whole<S: Sut>() {
-    match S::without_atomic_init() {
-        Some(place) => role::<S>("creates_in_the_open").confined(place).run(),
-        None => skip::<S>("it is so everywhere, or nowhere"),
+    let places = S::without_atomic_init();
+    if places.is_empty() {
+        skip::<S>("it is so everywhere, or nowhere");
+    }
+    for place in places {
+        role::<S>("creates_in_the_open").confined(place).run();
     }
 }
 
@@ -483,4 +487,30 @@ pub fn what_a_store_refused_is_not_held_against_another_in_its_place<S: Sut>() {
         second.tell("");
         second.finish();
     }
+}
+
+pub fn what_a_killed_process_or_a_neighbour_left_is_no_obstacle<S: Sut>() {
+    match S::small_store(1 << 20).filter(|_| is_root() && S::leave_litter(0).is_some()) {
+        Some(store) => role::<S>("finds_litter").confined(store).run(),
+        None => skip::<S>("nothing is left by anybody, or it takes root to see it"),
+    }
+    S::sweep();
+}
+
+pub fn finds_litter<S: Sut>(_: &[String]) {
+    let can = || S::backend().capabilities().atomic_init();
+    // Left by an earlier process: taken away.
+    S::leave_litter(0).unwrap();
+    assert!(can());
+    assert_eq!((S::backend().list().unwrap(), S::sweep()), (vec![], None));
+    // Held by another user: left alone. The store is another, so that it is asked anew.
+    S::replace_store().transpose().unwrap();
+    S::leave_litter(NOBODY).unwrap();
+    let asked = forked(|| {
+        let nobody = nix::unistd::Uid::from_raw(NOBODY);
+        nix::unistd::setresuid(nobody, nobody, nobody).unwrap();
+        i32::from(!can())
+    });
+    assert!(matches!(asked, WaitStatus::Exited(_, 0)), "{asked:?}");
+    assert_eq!(S::backend().list().unwrap().len(), 1);
 }

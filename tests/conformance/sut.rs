@@ -115,8 +115,19 @@ pub trait Sut: Debug + 'static {
         None
     }
 
-    /// A place in which objects are made under their names, and sized after that, where elsewhere they are not.
-    fn without_atomic_init() -> Option<Confinement> {
+    /// Places in which objects are made under their names, and sized after that, where elsewhere they are not.
+    fn without_atomic_init() -> Vec<Confinement> {
+        Vec::new()
+    }
+
+    /// Takes away what a process leaves that is killed while it finds out what it can do; says what was there.
+    fn sweep() -> Option<u64> {
+        None
+    }
+
+    /// Leaves what such a process of that user would have left, made by this one.
+    fn leave_litter(uid: u32) -> Option<()> {
+        let _ = uid;
         None
     }
 
@@ -354,8 +365,16 @@ impl<S: Known> Sut for AnySut<S> {
         S::replace_store()
     }
 
-    fn without_atomic_init() -> Option<Confinement> {
+    fn without_atomic_init() -> Vec<Confinement> {
         S::without_atomic_init()
+    }
+
+    fn sweep() -> Option<u64> {
+        S::sweep()
+    }
+
+    fn leave_litter(uid: u32) -> Option<()> {
+        S::leave_litter(uid)
     }
 
     fn without_unnamed_files() -> Vec<Refusal> {
