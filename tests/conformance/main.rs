@@ -396,6 +396,7 @@ suite! {
             a_forked_child_shares_the_bytes_and_may_die_of_sigkill,
             a_forked_child_removes_on_drop_what_it_created_itself,
             a_child_of_which_the_c_library_knows_nothing_removes_nothing_of_its_parents,
+            where_no_page_is_wiped_a_forked_child_removes_nothing_all_the_same,
             attach_counts_follow_fork_exit_exec_and_sigkill,
             attach_counts_are_waited_for_where_there_are_any,
         }
@@ -565,6 +566,7 @@ suite! {
             waits_for_attachments,
             makes_a_first_process,
             clones_itself,
+            forks_uncounted,
             attaches_and_then,
             says_that_it_was_executed,
         }

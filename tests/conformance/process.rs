@@ -15,6 +15,7 @@ use shared_region::{Backend, CreateOptions, ErrorKind, OpenOptions, Removal, Sha
 
 use crate::child::{Second, eventually, fork_off, forked, hear, is_root, role, say, skip};
 use crate::sut::{Fresh, Sut, bytes_of, create, name_in, open, open_read_only};
+use crate::trace::{self, Fate};
 
 fn succeeded(ended: WaitStatus) {
     assert!(matches!(ended, WaitStatus::Exited(_, 0)), "{ended:?}");
@@ -276,4 +277,43 @@ pub fn attaches_and_then<S: Sut>(arguments: &[String]) {
 pub fn says_that_it_was_executed<S: Sut>(_: &[String]) {
     say("executed");
     hear();
+}
+
+pub fn where_no_page_is_wiped_a_forked_child_removes_nothing_all_the_same<S: Sut>() {
+    if S::tells_all_children_apart().is_none() || !trace::works::<S>() {
+        return;
+    }
+    // Kernels before 4.14, and emulators that grant any advice.
+    for answers_truly in [true, false] {
+        let name = Fresh::<S>::new();
+        let mut second = role::<S>("forks_uncounted").arg(name.as_str()).start();
+        let mut asked = 0;
+        let seen = trace::follow(&mut second, "go", |call| {
+            if !call.is(&[libc::SYS_madvise]) {
+                return Fate::Pass;
+            }
+            let wipe = call.arguments[2] as i32 == libc::MADV_WIPEONFORK;
+            asked += usize::from(wipe);
+            match (wipe, answers_truly) {
+                (true, true) => Fate::Fail(Errno::EINVAL),
+                (_, false) if wipe || call.arguments[2] as i32 == -1 => Fate::Grant,
+                _ => Fate::Pass,
+            }
+        });
+        assert_eq!((seen.end, asked), (None, 1));
+        second.finish();
+    }
+}
+
+pub fn forks_uncounted<S: Sut>(arguments: &[String]) {
+    let name = name_in(arguments, 0);
+    let options = CreateOptions::new(5000).removal(Removal::OnDrop);
+    let mut created = trace::act(|_| S::backend().create_new(&name, &options).unwrap());
+    succeeded(forked(|| {
+        drop(created.take());
+        0
+    }));
+    assert!(S::backend().exists(&name).unwrap(), "the child removed it");
+    drop(created);
+    assert!(!S::backend().exists(&name).unwrap(), "its own process did not remove it");
 }
