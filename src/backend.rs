@@ -68,7 +68,8 @@ pub use any::{DefaultBackend, Region};
 ///
 /// - creating: [`CreateOptions::validate_for`] first, [`settle`](CreateOptions::settle) once it is mapped;
 /// - opening: [`RegionId::name_in`], [`OpenOptions::poll`] around the attempt, in it
-///   [`validate_owner`](OpenOptions::validate_owner) and [`validate_size`](OpenOptions::validate_size) before mapping;
+///   [`validate_owner`](OpenOptions::validate_owner) and [`validate_size`](OpenOptions::validate_size) before mapping,
+///   [`settle`](OpenOptions::settle) after it;
 /// - failing: [`Error::from_io`], and on the way out [`Error::context`] or, of a region,
 ///   [`SharedRegionExt::describe`](crate::SharedRegionExt::describe);
 /// - asking and changing: [`SharedRegion::metadata`], `set_mode` and `set_owner` are there for regions that lend a
@@ -88,7 +89,9 @@ pub trait Backend: Debug + Send + Sync {
     ///
     /// # Platform-specific behavior
     ///
-    /// - **POSIX**: `atomic_init` is found out by a file without a name in `/dev/shm`; nothing is left behind.
+    /// - **POSIX**: `atomic_init` is found out once for each process and `/dev/shm`, by a link that is made and taken away
+    ///   at once (`.shared-region-probe-UID`), as security modules judge the link itself. Nothing is left behind, but by
+    ///   a process that is killed between the two calls: an empty file of that name, which the next one takes away.
     fn capabilities(&self) -> Capabilities;
 
     /// Finds out whether this backend works here, and leaves nothing behind.
@@ -126,8 +129,10 @@ pub trait Backend: Debug + Send + Sync {
     /// # Platform-specific behavior
     ///
     /// - **POSIX** on Linux: the object is made without a name (`O_TMPFILE`), sized, reserved (`fallocate`) and mapped,
-    ///   then linked into `/dev/shm` (`linkat`), so that nobody ever sees it half made. Where the file system lacks
-    ///   that, and on other systems: `shm_open(O_CREAT | O_EXCL)`, with the size given last.
+    ///   then linked into `/dev/shm` (`linkat`), so that nobody ever sees it half made. Where a file without a name or
+    ///   its link is refused (by an old or odd file system, AppArmor, SELinux, a sandbox), and on other systems:
+    ///   `shm_open(O_CREAT | O_EXCL)`, with the size given last; if that fails too, its error is told. What was refused
+    ///   is remembered, by process and `/dev/shm`.
     /// - **System V**: `shmget(IPC_CREAT | IPC_EXCL)`, `shmat`.
     fn create_new(&self, name: &RegionName, options: &CreateOptions) -> Result<Self::Region> {
         self.create_with(name, options, |_| Ok(()))
@@ -563,7 +568,7 @@ pub(crate) fn wrong_backend(id: &RegionId, operation: &'static str, backend: &'s
 }
 
 /// 64 random bits in 13 characters.
-fn random_suffix() -> String {
+pub(crate) fn random_suffix() -> String {
     // Each `RandomState` hashes with keys of its own, which the standard library seeds from the system.
     let mut bits = RandomState::new().hash_one(std::process::id());
     (0..13)

@@ -1,5 +1,6 @@
 //! Mapped bytes below the level of safe calls: copying while others write, and asking the system for pages.
 
+use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
@@ -159,6 +160,7 @@ pub(crate) unsafe fn prefault(start: *mut u8, len: usize) -> Result<()> {
             return Err(Error::from_io(&errno.into()));
         }
         // A kernel without the advice: touch each page, without changing what a peer may have written.
+        reach(start, len).map_err(|errno| Error::from_io(&errno.into()))?;
         for offset in (0..len).step_by(4096) {
             // SAFETY: `offset` is below `len`, so the sum stays inside what the caller grants.
             let byte = unsafe { start.add(offset) };
@@ -169,6 +171,35 @@ pub(crate) unsafe fn prefault(start: *mut u8, len: usize) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Maps in every page of a mapping that may be read alone.
+///
+/// # Safety
+///
+/// `start` is readable for `len` bytes.
+pub(crate) unsafe fn prefault_to_read(start: *const u8, len: usize) -> Result<()> {
+    populate_to_read(start_of(start), len).or_else(|errno| {
+        if errno != Errno::EINVAL {
+            // As for `prefault`.
+            let errno = if errno == Errno::EFAULT { Errno::ENOSPC } else { errno };
+            return Err(Error::from_io(&errno.into()));
+        }
+        reach(start, len).map_err(|errno| Error::from_io(&errno.into()))?;
+        for offset in (0..len).step_by(4096) {
+            // SAFETY: `offset` is below `len`, so the sum stays inside what the caller grants.
+            let byte = unsafe { start.add(offset) };
+            // SAFETY: one readable byte, which is always aligned; any value will do, as none is used. Volatile, so that the
+            // load is made.
+            let _ = unsafe { byte.read_volatile() };
+        }
+        Ok(())
+    })
+}
+
+/// Keeps the bytes of a mapping out of core dumps.
+pub(crate) fn keep_out_of_core_dumps(start: *const u8, len: usize) -> io::Result<()> {
+    Ok(advise_no_dump(start_of(start), len)?)
 }
 
 /// Asks for transparent huge pages; without them all goes on as before.
@@ -185,6 +216,8 @@ pub(crate) fn try_prefault(start: *const u8, len: usize) {
 
 cfg_if::cfg_if! {
     if #[cfg(target_os = "linux")] {
+        use nix::libc;
+
         fn advise_huge(start: NonNull<std::ffi::c_void>, len: usize) -> nix::Result<()> {
             // SAFETY: madvise(2): MADV_HUGEPAGE changes which pages hold the bytes, and none of the bytes.
             retry(|| unsafe { mman::madvise(start, len, mman::MmapAdvise::MADV_HUGEPAGE) })
@@ -195,8 +228,62 @@ cfg_if::cfg_if! {
             // SAFETY: madvise(2): MADV_POPULATE_WRITE touches pages as a store would, and changes no byte.
             retry(|| unsafe { mman::madvise(start, len, mman::MmapAdvise::MADV_POPULATE_WRITE) })
         }
+
+        fn populate_to_read(start: NonNull<std::ffi::c_void>, len: usize) -> nix::Result<()> {
+            // SAFETY: madvise(2): MADV_POPULATE_READ touches pages as a load would, and changes no byte.
+            retry(|| unsafe { mman::madvise(start, len, mman::MmapAdvise::MADV_POPULATE_READ) })
+        }
+
+        fn advise_no_dump(start: NonNull<std::ffi::c_void>, len: usize) -> nix::Result<()> {
+            // SAFETY: madvise(2): MADV_DONTDUMP changes what is written about a process that dies, and none of the bytes.
+            retry(|| unsafe { mman::madvise(start, len, mman::MmapAdvise::MADV_DONTDUMP) })
+        }
+
+        /// Has the kernel read of each page, which tells of one that cannot be had by ENOSPC and not by SIGBUS.
+        fn reach(start: *const u8, len: usize) -> nix::Result<()> {
+            let mut byte = 0_u8;
+            let here = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+            let this = std::process::id() as libc::pid_t;
+            for offset in (0..len).step_by(4096) {
+                let there = libc::iovec { iov_base: start.wrapping_add(offset).cast_mut().cast(), iov_len: 1 };
+                // SAFETY: process_vm_readv(2) writes one byte, to `byte`, which lives; it only reads of what `there` names,
+                // and answers EFAULT where it cannot.
+                let read = unsafe { libc::process_vm_readv(this, &raw const here, 1, &raw const there, 1, 0) };
+                match Errno::result(read) {
+                    Err(Errno::EFAULT) => return Err(Errno::ENOSPC),
+                    // A sandbox forbids it.
+                    Err(_) => return Ok(()),
+                    Ok(_) => {}
+                }
+            }
+            Ok(())
+        }
     } else {
         fn advise_huge(_: NonNull<std::ffi::c_void>, _: usize) -> nix::Result<()> {
+            Err(Errno::EINVAL)
+        }
+
+        cfg_if::cfg_if! {
+            if #[cfg(target_os = "freebsd")] {
+                fn advise_no_dump(start: NonNull<std::ffi::c_void>, len: usize) -> nix::Result<()> {
+                    // SAFETY: madvise(2): MADV_NOCORE changes what is written about a process that dies, and none of the
+                    // bytes.
+                    retry(|| unsafe { mman::madvise(start, len, mman::MmapAdvise::MADV_NOCORE) })
+                }
+            } else {
+                fn advise_no_dump(_: NonNull<std::ffi::c_void>, _: usize) -> nix::Result<()> {
+                    Ok(())
+                }
+            }
+        }
+
+        /// No call tells without touching.
+        fn reach(_: *const u8, _: usize) -> nix::Result<()> {
+            Ok(())
+        }
+
+        /// There is no such call here.
+        fn populate_to_read(_: NonNull<std::ffi::c_void>, _: usize) -> nix::Result<()> {
             Err(Errno::EINVAL)
         }
 

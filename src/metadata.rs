@@ -220,10 +220,10 @@ macro_rules! capabilities {
         /// | `exact_names` | yes | no: a name becomes a key of 32 bits |
         /// | `attach_count` | no | yes |
         /// | `grow` | on Linux | no |
-        /// | `atomic_init` | on Linux, where the file system of `/dev/shm` has `O_TMPFILE` | no |
+        /// | `atomic_init` | on Linux, where a file without a name can be made in `/dev/shm` and a link to it is granted | no |
         /// | `attach_after_remove` | yes | on Linux |
         /// | `fixed_address` | no | on Linux |
-        /// | `file_descriptor` | yes | no |
+        /// | `file_descriptor` | yes, unless the region's was closed (`keep_descriptor`) | no |
         /// | `huge_pages` | no; but unnamed regions can have them | on Linux |
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
         #[must_use]

@@ -93,6 +93,8 @@ pub struct CreateOptions {
     huge_pages: HugePages,
     removal: Removal,
     lock_memory: bool,
+    core_dump: bool,
+    keep_descriptor: bool,
     fixed_address: Option<usize>,
 }
 
@@ -106,6 +108,8 @@ impl CreateOptions {
             huge_pages: HugePages::No,
             removal: Removal::Explicit,
             lock_memory: false,
+            core_dump: true,
+            keep_descriptor: true,
             fixed_address: None,
         }
     }
@@ -168,6 +172,44 @@ impl CreateOptions {
         self
     }
 
+    /// Sets whether the mapping's bytes go into core dumps of this process, which they do by default. Keep secrets, and what
+    /// is too large for a disk, out of them.
+    ///
+    /// It holds for this mapping and what comes of it by `grow`, `refresh` and `try_clone`. Every process decides for
+    /// itself: peers say so as they open the region.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - Linux: `madvise(MADV_DONTDUMP)`. What `/proc/PID/coredump_filter` leaves out stays out either way.
+    /// - FreeBSD: `madvise(MADV_NOCORE)`, by its manual.
+    /// - Elsewhere nothing is done.
+    ///
+    /// # References
+    ///
+    /// [core(5)](https://man7.org/linux/man-pages/man5/core.5.html),
+    /// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html)
+    #[doc(alias("MADV_DONTDUMP", "MADV_NOCORE"))]
+    pub const fn core_dump(mut self, core_dump: bool) -> Self {
+        self.core_dump = core_dump;
+        self
+    }
+
+    /// Sets whether the region keeps its descriptor once it is mapped, which it does by default. Without one, thousands of
+    /// regions fit into `RLIMIT_NOFILE`.
+    ///
+    /// The mapping keeps the object. Access, `remove`, removal on drop and metadata go on working; mode and owner are
+    /// changed by opening the object for a moment, by its name. What needs the descriptor is
+    /// [`Unsupported`](ErrorKind::Unsupported) then: `descriptor`, `grow`, `refresh`, `try_clone`, and of an unnamed or
+    /// removed region metadata, mode and owner, too. In `create_with` it is so already as `init` runs.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **System V**: there is no descriptor, and this changes nothing.
+    pub const fn keep_descriptor(mut self, keep: bool) -> Self {
+        self.keep_descriptor = keep;
+        self
+    }
+
     /// Maps the region at `address`, a multiple of the page size, and never over another mapping.
     ///
     /// Needs [`Capabilities::fixed_address`](crate::Capabilities::fixed_address), else `Unsupported`.
@@ -204,6 +246,16 @@ impl CreateOptions {
     /// Returns whether the creator's mapping is kept resident.
     pub const fn get_lock_memory(&self) -> bool {
         self.lock_memory
+    }
+
+    /// Returns whether the mapping goes into core dumps.
+    pub const fn get_core_dump(&self) -> bool {
+        self.core_dump
+    }
+
+    /// Returns whether the region keeps its descriptor.
+    pub const fn get_keep_descriptor(&self) -> bool {
+        self.keep_descriptor
     }
 
     /// Returns the asked address.
@@ -264,13 +316,14 @@ impl CreateOptions {
         check_memory_limits(self.size).map_err(|error| error.operation("create"))
     }
 
-    /// Does what these options ask of the creator's mapping once it exists: tries for huge pages, maps its pages in,
-    /// locks them. For backends; the region has been created with these options and is writable.
+    /// Does what these options ask of the creator's mapping once it exists: keeps it out of core dumps, tries for huge
+    /// pages, maps its pages in, locks them. For backends; the region has been created with these options and is writable.
     ///
     /// # Errors
     ///
     /// - [`NoSpace`](ErrorKind::NoSpace), [`LimitExceeded`](ErrorKind::LimitExceeded): not all pages could be had.
     pub fn settle(&self, region: &(impl SharedRegion + ?Sized)) -> Result<()> {
+        settle_core_dump(self.core_dump, region, "create")?;
         if self.huge_pages == HugePages::Try {
             memory::try_huge_pages(region.as_ptr(), region.len());
         }
@@ -285,6 +338,15 @@ impl CreateOptions {
         }
         Ok(())
     }
+}
+
+/// Keeps a region out of core dumps, unless it may go there.
+fn settle_core_dump(core_dump: bool, region: &(impl SharedRegion + ?Sized), operation: &'static str) -> Result<()> {
+    if core_dump {
+        return Ok(());
+    }
+    let kept = memory::keep_out_of_core_dumps(region.as_ptr(), region.len());
+    kept.map_err(|error| region.describe(Error::from_io(&error), operation))
 }
 
 /// Refuses sizes that no mapping can have.
@@ -326,14 +388,23 @@ fn validate_capability(address: Option<usize>, capabilities: Capabilities) -> Re
 /// let options = OpenOptions::new().read_only(true).min_size(4096).timeout(Duration::from_secs(5));
 /// assert_eq!(options.get_min_size(), 4096);
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct OpenOptions {
     read_only: bool,
     min_size: usize,
     timeout: Option<Duration>,
     expect_owner: Option<u32>,
+    prefault: bool,
+    core_dump: bool,
+    keep_descriptor: bool,
     fixed_address: Option<usize>,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl OpenOptions {
@@ -342,7 +413,16 @@ impl OpenOptions {
 
     /// Opens for reading and writing, whatever the size and the owner, without waiting for a missing name.
     pub const fn new() -> Self {
-        Self { read_only: false, min_size: 0, timeout: None, expect_owner: None, fixed_address: None }
+        Self {
+            read_only: false,
+            min_size: 0,
+            timeout: None,
+            expect_owner: None,
+            prefault: false,
+            core_dump: true,
+            keep_descriptor: true,
+            fixed_address: None,
+        }
     }
 
     /// Opens for reading alone, for which read permission is enough.
@@ -377,6 +457,67 @@ impl OpenOptions {
         self
     }
 
+    /// Maps in every page before the region is handed out, so that the first touch of none costs anything.
+    ///
+    /// Pages that nobody has touched or reserved are taken from the store: an object that does not fit is
+    /// [`NoSpace`](ErrorKind::NoSpace), and never SIGBUS.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - Linux 5.14 and later: `madvise(MADV_POPULATE_WRITE)`, for a read-only region `MADV_POPULATE_READ`. Before that
+    ///   each page is asked for by `process_vm_readv` of this very process, and touched. Where a sandbox forbids that
+    ///   call, a page that cannot be had is SIGBUS.
+    /// - **POSIX** on Linux: an object of at most 16 KiB whose memory is all there is mapped in anyway (`MAP_POPULATE`).
+    /// - Elsewhere each page is touched.
+    ///
+    /// # References
+    ///
+    /// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html),
+    /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html)
+    #[doc(alias("MADV_POPULATE_WRITE", "MADV_POPULATE_READ", "MAP_POPULATE"))]
+    pub const fn prefault(mut self, prefault: bool) -> Self {
+        self.prefault = prefault;
+        self
+    }
+
+    /// Sets whether the mapping's bytes go into core dumps of this process, which they do by default. Keep secrets, and what
+    /// is too large for a disk, out of them.
+    ///
+    /// It holds for this mapping and what comes of it by `grow`, `refresh` and `try_clone`. Every process decides for
+    /// itself: peers say so as they open the region.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - Linux: `madvise(MADV_DONTDUMP)`. What `/proc/PID/coredump_filter` leaves out stays out either way.
+    /// - FreeBSD: `madvise(MADV_NOCORE)`, by its manual.
+    /// - Elsewhere nothing is done.
+    ///
+    /// # References
+    ///
+    /// [core(5)](https://man7.org/linux/man-pages/man5/core.5.html),
+    /// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html)
+    #[doc(alias("MADV_DONTDUMP", "MADV_NOCORE"))]
+    pub const fn core_dump(mut self, core_dump: bool) -> Self {
+        self.core_dump = core_dump;
+        self
+    }
+
+    /// Sets whether the region keeps its descriptor once it is mapped, which it does by default. Without one, thousands of
+    /// regions fit into `RLIMIT_NOFILE`.
+    ///
+    /// The mapping keeps the object. Access, `remove`, removal on drop and metadata go on working; mode and owner are
+    /// changed by opening the object for a moment, by its name. What needs the descriptor is
+    /// [`Unsupported`](ErrorKind::Unsupported) then: `descriptor`, `grow`, `refresh`, `try_clone`, and of an unnamed or
+    /// removed region metadata, mode and owner, too.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **System V**: there is no descriptor, and this changes nothing.
+    pub const fn keep_descriptor(mut self, keep: bool) -> Self {
+        self.keep_descriptor = keep;
+        self
+    }
+
     /// Maps the region at `address`, a multiple of the page size, and never over another mapping.
     ///
     /// Needs [`Capabilities::fixed_address`](crate::Capabilities::fixed_address), else `Unsupported`.
@@ -403,6 +544,21 @@ impl OpenOptions {
     /// Returns the only user whose object is welcome.
     pub const fn get_expect_owner(&self) -> Option<u32> {
         self.expect_owner
+    }
+
+    /// Returns whether every page is mapped in.
+    pub const fn get_prefault(&self) -> bool {
+        self.prefault
+    }
+
+    /// Returns whether the mapping goes into core dumps.
+    pub const fn get_core_dump(&self) -> bool {
+        self.core_dump
+    }
+
+    /// Returns whether the region keeps its descriptor.
+    pub const fn get_keep_descriptor(&self) -> bool {
+        self.keep_descriptor
     }
 
     /// Returns the asked address.
@@ -462,6 +618,30 @@ impl OpenOptions {
                 .reason(format!("it belongs to uid {uid}, and uid {expected} was expected"))),
             _ => Ok(()),
         }
+    }
+
+    /// Does what these options ask of a mapping once it exists: keeps it out of core dumps, maps its pages in. For backends;
+    /// the region has been opened with these options.
+    ///
+    /// # Errors
+    ///
+    /// - [`NoSpace`](ErrorKind::NoSpace): not all pages could be had.
+    pub fn settle(&self, region: &(impl SharedRegion + ?Sized)) -> Result<()> {
+        settle_core_dump(self.core_dump, region, "open")?;
+        if !self.prefault {
+            return Ok(());
+        }
+        let mapped = match region.access() {
+            Access::ReadWrite => {
+                let start = region.as_mut_ptr()?;
+                // SAFETY: the trait promises `len` bytes from its start on, writable as `as_mut_ptr` checked, which no
+                // reference but to atomics covers.
+                unsafe { memory::prefault(start, region.len()) }
+            }
+            // SAFETY: the trait promises `len` readable bytes from its start on.
+            Access::ReadOnly => unsafe { memory::prefault_to_read(region.as_ptr(), region.len()) },
+        };
+        mapped.map_err(|error| region.describe(error, "open"))
     }
 
     /// Calls `attempt` until it says something else than [`NotFound`](ErrorKind::NotFound) or

@@ -18,6 +18,7 @@ mod create;
 mod failure;
 mod handle;
 mod holders;
+mod publication;
 mod region;
 
 pub(crate) use create::create_with;
@@ -111,7 +112,7 @@ impl Backend for Posix {
     }
 
     fn capabilities(&self) -> Capabilities {
-        capabilities(Object::create_unlinked(0o600).is_ok_and(|object| object.can_link()))
+        capabilities(publication::is_granted().unwrap_or(false))
     }
 
     fn probe(&self) -> Result<()> {
@@ -121,7 +122,7 @@ impl Backend for Posix {
                 let sized = object.set_len(1).and_then(|()| object.map(1, MapAccess::ReadWrite));
                 sized.map(drop).map_err(|error| Error::from_io(&error))
             }
-            Err(error) if create::no_unlinked_files(&error) => self.create_unique("probe-", &options).map(drop),
+            Err(error) if publication::is_refusal(&error) => self.create_unique("probe-", &options).map(drop),
             Err(error) => Err(failure::of_store(&error)),
         }
         .map_err(|error| error.operation("use").backend(NAME))

@@ -160,6 +160,8 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     /// - [`NotFound`](ErrorKind::NotFound): it was removed, and the backend lacks
     ///   [`attach_after_remove`](Capabilities::attach_after_remove).
     /// - [`LimitExceeded`](ErrorKind::LimitExceeded): address space, descriptors.
+    /// - [`Unsupported`](ErrorKind::Unsupported): POSIX: the descriptor was closed, as
+    ///   [`keep_descriptor(false)`](crate::CreateOptions::keep_descriptor) asked.
     ///
     /// # Platform-specific behavior
     ///
@@ -186,7 +188,8 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     ///
     /// On error the object and the mapping are as before.
     ///
-    /// - [`Unsupported`](ErrorKind::Unsupported): the backend lacks [`grow`](Capabilities::grow).
+    /// - [`Unsupported`](ErrorKind::Unsupported): the backend lacks [`grow`](Capabilities::grow), or the region its
+    ///   descriptor ([`keep_descriptor`](crate::CreateOptions::keep_descriptor)).
     /// - [`ReadOnly`](ErrorKind::ReadOnly): the region was opened read-only.
     /// - [`PermissionDenied`](ErrorKind::PermissionDenied): the caller may not read the object any more, since its mode
     ///   was changed, or a seal forbids it.
@@ -211,6 +214,8 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     /// On error the mapping is as before.
     ///
     /// - [`NotReady`](ErrorKind::NotReady): a peer has shrunk the object to 0 bytes.
+    /// - [`Unsupported`](ErrorKind::Unsupported): POSIX: the descriptor was closed
+    ///   ([`keep_descriptor`](crate::CreateOptions::keep_descriptor)).
     /// - [`LimitExceeded`](ErrorKind::LimitExceeded): address space.
     ///
     /// # Platform-specific behavior
@@ -257,7 +262,8 @@ pub unsafe trait SharedRegion: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// - [`Unsupported`](ErrorKind::Unsupported): the backend lacks [`file_descriptor`](Capabilities::file_descriptor).
+    /// - [`Unsupported`](ErrorKind::Unsupported): the backend lacks [`file_descriptor`](Capabilities::file_descriptor), or
+    ///   the descriptor was closed ([`keep_descriptor`](crate::CreateOptions::keep_descriptor)).
     fn descriptor(&self) -> Result<BorrowedFd<'_>> {
         Err(self
             .error(ErrorKind::Unsupported, "lend the descriptor of")

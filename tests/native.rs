@@ -114,7 +114,6 @@ fn too_many_mappings_are_told_as_such(backend: impl shared_region::Backend) {
 
 #[cfg(feature = "posix")]
 mod posix {
-    use std::os::fd::AsFd;
     use std::thread;
 
     use shared_region::{AnyBackend, Backend, Capabilities, CreateOptions, Posix, SharedRegion};
@@ -142,7 +141,7 @@ mod posix {
     fn growing_never_cuts_off_what_others_grew_meanwhile() {
         for _ in 0..2000 {
             let mut region = Posix.create_unnamed(&CreateOptions::new(4096)).unwrap();
-            let other = std::fs::File::from(region.as_fd().try_clone_to_owned().unwrap());
+            let other = std::fs::File::from(region.descriptor().unwrap().try_clone_to_owned().unwrap());
             thread::scope(|scope| {
                 scope.spawn(|| other.set_len(1 << 20).unwrap());
                 region.grow(8192).unwrap();

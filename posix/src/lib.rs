@@ -77,4 +77,4 @@ pub use crate::object::Object;
 pub use crate::open::OpenOptions;
 pub use crate::space::{GrowthLock, Reserved, Sizing};
 pub use crate::stat::Stat;
-pub use crate::store::{EntryKind, Store, kind, list, set_mode, set_owner, store, unlink};
+pub use crate::store::{EntryKind, Store, kind, list, set_mode, set_owner, store, store_identity, unlink};

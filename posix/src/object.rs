@@ -119,7 +119,9 @@ impl Object {
     ///
     /// It links the object onto `/dev/shm` itself, which cannot succeed: "exists already" means that the
     /// system found the source first and would have gone on. What it does not foresee is a taken name,
-    /// a store mounted anew since the object was made, or one that has become read-only.
+    /// a store mounted anew since the object was made, or one that has become read-only; nor what a
+    /// security module (AppArmor, SELinux) says, which is asked about a new name alone. Only a link that
+    /// has been made tells that.
     #[must_use]
     pub fn can_link(&self) -> bool {
         sys::can_link(&self.file)
@@ -297,11 +299,36 @@ impl Object {
     /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html)
     #[doc(alias("mmap", "MAP_SHARED"))]
     pub fn map(&self, len: usize, access: MapAccess) -> io::Result<Mapping> {
+        self.map_by(MmapOptions::new().len(len), len, access)
+    }
+
+    /// Maps the first `len` bytes as [`map`](Self::map) does, and all pages of them that can be had at once, which saves
+    /// the faults of their first touch.
+    ///
+    /// Pages that nobody has touched or reserved are taken from the store. One that cannot be had is no error here, and
+    /// its touch is `SIGBUS` later; [`Mapping::prefault`] tells.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`map`](Self::map).
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - Linux: `MAP_POPULATE`.
+    /// - Elsewhere: as [`map`](Self::map).
+    ///
+    /// # References
+    ///
+    /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html)
+    #[doc(alias = "MAP_POPULATE")]
+    pub fn map_populated(&self, len: usize, access: MapAccess) -> io::Result<Mapping> {
+        self.map_by(MmapOptions::new().len(len).populate(), len, access)
+    }
+
+    fn map_by(&self, options: &MmapOptions, len: usize, access: MapAccess) -> io::Result<Mapping> {
         if len == 0 || isize::try_from(len).is_err() {
             return Err(sys::error(libc::EINVAL));
         }
-        let mut options = MmapOptions::new();
-        options.len(len);
         let raw = sys::retry(|| match access {
             MapAccess::ReadWrite => options.map_raw(&self.file),
             MapAccess::ReadOnly => options.map_raw_read_only(&self.file),

@@ -203,6 +203,22 @@ pub fn store() -> io::Result<Store> {
     sys::store()
 }
 
+/// Returns device and inode of the store's directory: they tell one store from another that takes its place, as for a
+/// process that enters another mount namespace.
+///
+/// # Errors
+///
+/// - `NotFound` (`ENOENT`): there is no `/dev/shm`.
+/// - `Unsupported`: not Linux.
+///
+/// # References
+///
+/// [POSIX `stat`](https://pubs.opengroup.org/onlinepubs/9799919799/functions/fstatat.html),
+/// [stat(2)](https://man7.org/linux/man-pages/man2/stat.2.html)
+pub fn store_identity() -> io::Result<(u64, u64)> {
+    sys::store_identity()
+}
+
 /// Lists the objects that have a name, in no order: their names without slash, and what `fstat` says.
 ///
 /// No permission on an object is needed. Left out are `sem.*`, where glibc keeps named semaphores, all

@@ -1,6 +1,6 @@
 //! The one place that knows which system this is. Each file below has the same functions:
 //!
-//! - `open`, `unlink`, `kind`, `set_mode`, `set_owner`, `list`, `store`: names;
+//! - `open`, `unlink`, `kind`, `set_mode`, `set_owner`, `list`, `store`, `store_identity`: names;
 //! - `look`, `names_only`: what was opened;
 //! - `create_unlinked`, `link`, `can_link`, `memfd`, `forbid_shrink`, `forbid_growth`: objects without a
 //!   name;

@@ -6,7 +6,7 @@ use shared_region_posix::{self as leaf, MapAccess, Object, Reserved, Sizing};
 
 use super::failure::{self, Subject};
 use super::region::{self, PosixRegion};
-use super::{Posix, capabilities, native, not_found, own, unsupported};
+use super::{Posix, capabilities, native, not_found, own, publication, unsupported};
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::too_few_huge_pages;
@@ -27,10 +27,17 @@ enum Publication {
 /// Takes the name away again, unless told that all went well.
 struct Unlink(Option<(RegionId, Object)>);
 
+impl Unlink {
+    /// Leaves the name: all went well.
+    fn not(mut self) {
+        self.0 = None;
+    }
+}
+
 impl Drop for Unlink {
     fn drop(&mut self) {
         if let Some((id, object)) = self.0.take() {
-            let _ = region::remove_same(&id, &object);
+            let _ = region::remove_same(&id, object.identity());
         }
     }
 }
@@ -42,8 +49,9 @@ pub(crate) fn create_with<R, E: From<Error>>(
     wrap: impl FnOnce(PosixRegion) -> R,
     init: impl FnOnce(&R) -> Result<(), E>,
 ) -> Result<R, E> {
-    let (region, publication) = prepare(own(id, "create")?, options, true)?;
-    let object = region.object.share().map_err(|error| Subject::new(id, "create").failed(&error))?;
+    let (mut region, publication) = prepare(own(id, "create")?, options, true)?;
+    let object = if options.get_keep_descriptor() { region.object.share() } else { region.object.close() };
+    let object = object.map_err(|error| Subject::new(id, "create").failed(&error))?;
     let region = wrap(region);
     init(&region)?;
     publish(publication, id, &object)?;
@@ -51,22 +59,32 @@ pub(crate) fn create_with<R, E: From<Error>>(
 }
 
 pub(super) fn create(id: &RegionId, options: &CreateOptions) -> Result<PosixRegion> {
-    let (region, publication) = prepare(id, options, false)?;
-    match publish(publication, id, &region.object) {
-        Ok(()) => Ok(region),
-        // No way to link was found: nobody has seen the object, so it can be made again the other way.
-        Err(error) if error.kind() == ErrorKind::Unsupported => {
-            drop(region); // its memory first, as the store may not hold two
-            let (region, publication) = prepare_exclusive(id, options)?;
-            publish(publication, id, &region.object)?;
-            Ok(region)
+    let subject = Subject::new(id, "create");
+    let (mut region, mut publication) = prepare(id, options, false)?;
+    if let (Publication::Whole, Some(object)) = (&publication, region.object.get()) {
+        match object.link(native(id)) {
+            Ok(()) => {}
+            // Nobody has seen the object, so it can be made again the other way.
+            Err(error) if publication::is_refusal(&error) => {
+                publication::remember_refusal(Some(object));
+                drop(region); // its memory first, as the store may not hold two
+                let (again, unlink) = prepare_exclusive(id, options)?;
+                (region, publication) = (again, Publication::Exclusive(unlink));
+            }
+            Err(error) => return Err(subject.failed(&error)),
         }
-        Err(error) => Err(error),
     }
+    if !options.get_keep_descriptor() {
+        region.object.close().map_err(|error| subject.failed(&error))?;
+    }
+    if let Publication::Exclusive(unlink) = publication {
+        unlink.not();
+    }
+    Ok(region)
 }
 
-/// Makes, sizes, reserves and maps an object, without a name where the system can link it in later. `must_link`: find
-/// out before whether it can.
+/// Makes, sizes, reserves and maps an object, without a name where the system can link it in later. `must_link`: know
+/// before whether it can, else what is known from earlier will do.
 fn prepare(id: &RegionId, options: &CreateOptions, must_link: bool) -> Result<(PosixRegion, Publication)> {
     let subject = Subject::new(id, "create");
     options.validate_for(capabilities(false)).map_err(|error| subject.told(error))?;
@@ -78,10 +96,21 @@ fn prepare(id: &RegionId, options: &CreateOptions, must_link: bool) -> Result<(P
             Err(error) => return Err(subject.failed(&error)),
         }
     }
+    let exclusive = || {
+        let (region, unlink) = prepare_exclusive(id, options)?;
+        // Not before: this way could have been closed too.
+        publication::remember_refusal(None);
+        Ok((region, Publication::Exclusive(unlink)))
+    };
+    let linked = if must_link { publication::is_granted() } else { Ok(!publication::was_refused()) };
+    match linked {
+        Ok(true) => {}
+        Ok(false) => return exclusive(),
+        Err(error) => return Err(subject.or_taken(subject.failed(&error))),
+    }
     let object = match Object::create_unlinked(options.get_mode()) {
-        Ok(object) if !must_link || object.can_link() => object,
-        Ok(_) => return prepare_exclusive(id, options),
-        Err(error) if no_unlinked_files(&error) => return prepare_exclusive(id, options),
+        Ok(object) => object,
+        Err(error) if publication::is_refusal(&error) => return exclusive(),
         Err(error) => return Err(subject.or_taken(subject.failed(&error))),
     };
     let region = settled(Some(id.clone()), object, options, Sizing::Extend, &subject);
@@ -89,7 +118,7 @@ fn prepare(id: &RegionId, options: &CreateOptions, must_link: bool) -> Result<(P
 }
 
 /// Makes an object under its name, where nobody else has it, and sizes it at once at the end.
-fn prepare_exclusive(id: &RegionId, options: &CreateOptions) -> Result<(PosixRegion, Publication)> {
+fn prepare_exclusive(id: &RegionId, options: &CreateOptions) -> Result<(PosixRegion, Unlink)> {
     let subject = Subject::new(id, "create");
     let (object, _) = leaf::OpenOptions::new()
         .write(true)
@@ -98,16 +127,20 @@ fn prepare_exclusive(id: &RegionId, options: &CreateOptions) -> Result<(PosixReg
         .open(native(id))
         .map_err(|error| subject.failed(&error))?;
     // A descriptor of its own: on failure the region goes first and the name is taken away last.
-    let kept = object.try_clone().inspect_err(|_| drop(region::remove_same(id, &object)));
+    let kept = object.try_clone().inspect_err(|_| drop(region::remove_same(id, object.identity())));
     let unlink = Unlink(Some((id.clone(), kept.map_err(|error| subject.failed(&error))?)));
     object.set_mode(options.get_mode()).map_err(|error| subject.failed(&error))?;
     let region = settled(Some(id.clone()), object, options, Sizing::Keep, &subject)?;
-    Ok((region, Publication::Exclusive(unlink)))
+    Ok((region, unlink))
 }
 
+/// Gives the object its name, after `init` has run: there is no second try.
 fn publish(publication: Publication, id: &RegionId, object: &Object) -> Result<()> {
     match publication {
         Publication::Whole => object.link(native(id)).map_err(|error| {
+            if publication::is_refusal(&error) {
+                publication::remember_refusal(Some(object));
+            }
             let subject = Subject::new(id, "create");
             if not_found(&error) || unsupported(&error) {
                 let told = subject.error(ErrorKind::Unsupported).reason("the system links no file that has no name");
@@ -119,8 +152,8 @@ fn publish(publication: Publication, id: &RegionId, object: &Object) -> Result<(
                 subject.failed(&error)
             }
         }),
-        Publication::Exclusive(mut unlink) => {
-            unlink.0 = None;
+        Publication::Exclusive(unlink) => {
+            unlink.not();
             Ok(())
         }
     }
@@ -159,19 +192,13 @@ fn settled(
         memory::try_prefault(mapping.as_ptr(), mapping.len());
         let _: Reserved = object.reserve(0, len, sizing).map_err(|error| no_room(&error))?;
     }
-    let mut region = PosixRegion { mapping, object: object.into(), id, remover: None };
+    let core_dump = options.get_core_dump();
+    let mut region = PosixRegion { mapping, object: object.into(), id, remover: None, core_dump };
     options.settle(&region)?;
     if options.get_removal() == Removal::OnDrop && region.id.is_some() {
         region.remover = Some(Process::current());
     }
     Ok(region)
-}
-
-/// open(2): what kernels and file systems without `O_TMPFILE` say.
-pub(super) fn no_unlinked_files(error: &io::Error) -> bool {
-    use nix::errno::Errno::{EINVAL, EISDIR};
-    // EOPNOTSUPP is `Unsupported` too.
-    unsupported(error) || [EISDIR, EINVAL].iter().any(|&errno| error.raw_os_error() == Some(errno as i32))
 }
 
 /// Makes an object that never has a name.
@@ -198,13 +225,17 @@ pub(super) fn unnamed(options: &CreateOptions) -> Result<PosixRegion> {
             return Err(subject.error(ErrorKind::InvalidSize).reason(reason));
         }
     }
-    let region = settled(None, object, options, Sizing::Extend, &subject).map_err(|error| {
+    let mut region = settled(None, object, options, Sizing::Extend, &subject).map_err(|error| {
         let lacking = huge && error.kind() == ErrorKind::NoSpace;
         if lacking { error.reason(too_few_huge_pages(options.get_size())) } else { error }
     })?;
-    let sealed = region.object.forbid_shrink();
+    let object = region.object("create")?;
+    let sealed = object.forbid_shrink();
     // A size that is no multiple of a huge page's cannot be unmapped, and growing would let it come to that.
-    let sealed = sealed.and_then(|()| if huge { region.object.forbid_growth() } else { Ok(()) });
+    let sealed = sealed.and_then(|()| if huge { object.forbid_growth() } else { Ok(()) });
     sealed.map_err(|error| subject.failed(&error))?;
+    if !options.get_keep_descriptor() {
+        region.object.close().map_err(|error| subject.failed(&error))?;
+    }
     Ok(region)
 }

@@ -6,38 +6,38 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
-use shared_region_posix::{self as leaf, MapAccess, Mapping, Object, Reserved, Sizing, Stat};
+use shared_region_posix::{self as leaf, MapAccess, Mapping, Object, Reserved, Sizing};
 
 use super::failure::{self, Subject};
 use super::handle::Handle;
-use super::{NAME, Posix, capabilities, create, native, not_found, unsupported};
+use super::{NAME, Posix, capabilities, create, metadata, native, not_found, unsupported};
 use crate::access::SharedRegionExt;
 use crate::backend::Backend;
 use crate::denied::lacks_permission;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{check_memory_limits, mapping_refused};
 use crate::memory;
-use crate::metadata::Capabilities;
+use crate::metadata::{Capabilities, Metadata};
 use crate::name::{PosixName, RegionId};
 use crate::options::{Access, Backoff, CreateOptions, OpenOptions, validate_size};
 use crate::process::Process;
-use crate::region::{Describe, SharedRegion};
+use crate::region::{Describe, SharedRegion, check_mode, check_owner};
 
 /// A region of POSIX shared memory.
 ///
-/// It owns a descriptor (close-on-exec), which it lends by [`AsFd`], and a mapping. A descriptor from elsewhere, such as
-/// a memfd that came over a socket, becomes a region by [`from_fd`](Self::from_fd) or `TryFrom<OwnedFd>`.
+/// It owns a mapping, and unless [`keep_descriptor`](CreateOptions::keep_descriptor) says otherwise a descriptor
+/// (close-on-exec), which it lends by [`descriptor`](SharedRegion::descriptor). A descriptor from elsewhere, such as a
+/// memfd that came over a socket, becomes a region by [`from_fd`](Self::from_fd) or `TryFrom<OwnedFd>`.
 ///
 /// # Examples
 ///
 /// ```
-/// use std::os::fd::AsFd;
 /// use shared_region::{Backend, CreateOptions, Posix, PosixRegion, SharedRegion, SharedRegionExt};
 ///
 /// let region = Posix.create_unnamed(&CreateOptions::new(4096))?;
 /// region.write_at(0, b"hello")?;
 ///
-/// let descriptor = region.as_fd().try_clone_to_owned()?; // to another process, usually
+/// let descriptor = region.descriptor()?.try_clone_to_owned()?; // to another process, usually
 /// let same = PosixRegion::try_from(descriptor)?;
 /// assert_eq!(same.id(), None);
 /// let mut bytes = [0; 5];
@@ -52,7 +52,12 @@ pub struct PosixRegion {
     pub(super) id: Option<RegionId>,
     /// The process whose drop of this handle removes the object.
     pub(super) remover: Option<Process>,
+    /// Whether the mapping, and those that take its place or are cloned off it, go into core dumps.
+    pub(super) core_dump: bool,
 }
+
+/// The most bytes of an object that are mapped in at opening unasked, where all of them are there.
+const FEW: u64 = 16 << 10;
 
 pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<PosixRegion> {
     let subject = Subject::new(id, "open");
@@ -64,15 +69,18 @@ pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<PosixRegion> 
         options.validate_owner(stat.uid()).map_err(|error| subject.told(error))?;
         let len = options.validate_size(stat.len()).map_err(|error| subject.told(error))?;
         let access = if writable { MapAccess::ReadWrite } else { MapAccess::ReadOnly };
-        let mapping = object.map(len, access).map_err(|error| subject.not_mapped(&error, len))?;
-        Ok(PosixRegion { mapping, object: object.into(), id: Some(id.clone()), remover: None })
+        // The fault of the first touch is saved, and no memory taken.
+        let there = stat.len() <= FEW && stat.allocated() >= stat.len();
+        let mapped = if there { object.map_populated(len, access) } else { object.map(len, access) };
+        let mapping = mapped.map_err(|error| subject.not_mapped(&error, len))?;
+        PosixRegion::opened(mapping, object, Some(id.clone()), options, &subject)
     })
 }
 
 /// Removes the name, if it still means this object.
-pub(super) fn remove_same(id: &RegionId, object: &Object) -> Result<()> {
+pub(super) fn remove_same(id: &RegionId, identity: io::Result<(u64, u64)>) -> Result<()> {
     let subject = Subject::new(id, "remove");
-    let own = object.identity().map_err(|error| subject.failed(&error))?;
+    let own = identity.map_err(|error| subject.failed(&error))?;
     match leaf::kind(native(id)) {
         Ok((_, named)) if (named.device(), named.inode()) == own => {}
         Ok(_) => {
@@ -155,36 +163,81 @@ impl PosixRegion {
             _ => object.map(len, MapAccess::ReadOnly),
         };
         let mapping = mapping.map_err(|error| subject.not_mapped(&error, len))?;
-        Ok(Self { mapping, object: object.into(), id: None, remover: None })
+        Self::opened(mapping, object, None, options, &subject)
     }
 
-    /// Maps `len` bytes in place of what is mapped now.
-    fn remap(&mut self, len: usize, operation: &'static str) -> Result<()> {
+    /// Makes a region as these options ask.
+    fn opened(
+        mapping: Mapping,
+        object: Object,
+        id: Option<RegionId>,
+        options: &OpenOptions,
+        subject: &Subject<'_>,
+    ) -> Result<Self> {
+        let core_dump = options.get_core_dump();
+        let mut region = Self { mapping, object: object.into(), id, remover: None, core_dump };
+        options.settle(&region)?;
+        if !options.get_keep_descriptor() {
+            region.object.close().map_err(|error| subject.failed(&error))?;
+        }
+        Ok(region)
+    }
+
+    /// Maps `len` bytes of the object as it is mapped now.
+    fn map_alike(&self, object: &Object, len: usize) -> io::Result<Mapping> {
         let access = if self.mapping.is_read_only() { MapAccess::ReadOnly } else { MapAccess::ReadWrite };
-        let mapping = self.object.map(len, access);
-        self.mapping = mapping.map_err(|error| self.failed(&error, operation))?;
-        Ok(())
+        let mapping = object.map(len, access)?;
+        if !self.core_dump {
+            memory::keep_out_of_core_dumps(mapping.as_ptr(), mapping.len())?;
+        }
+        Ok(mapping)
     }
 
-    fn stat(&self, operation: &'static str) -> Result<Stat> {
-        self.object.stat().map_err(|error| self.failed(&error, operation))
+    /// The object, for what cannot be done without.
+    pub(super) fn object(&self, operation: &'static str) -> Result<&Object> {
+        self.object.get().ok_or_else(|| self.closed(operation))
+    }
+
+    fn closed(&self, operation: &'static str) -> Error {
+        self.error(ErrorKind::Unsupported, operation)
+            .reason("its descriptor was closed after mapping (keep_descriptor(false)): open it again by its name")
+    }
+
+    /// Opens the object again by its name, if that still means it.
+    fn reopened(&self, operation: &'static str) -> Result<Object> {
+        let id = self.id.as_ref().ok_or_else(|| self.closed(operation))?;
+        let failed =
+            |error: &io::Error| if not_found(error) { self.closed(operation) } else { self.failed(error, operation) };
+        let (object, _) = leaf::OpenOptions::new().open(native(id)).map_err(|error| failed(&error))?;
+        let same = self.object.identity().and_then(|own| Ok(own == object.identity()?));
+        if same.map_err(|error| failed(&error))? { Ok(object) } else { Err(self.closed(operation)) }
+    }
+
+    /// Makes a call with the object, which is opened for that where need be.
+    fn with_object<T>(&self, operation: &'static str, call: impl Fn(&Object) -> io::Result<T>) -> Result<T> {
+        let made = match self.object.get() {
+            Some(object) => call(object),
+            None => call(&self.reopened(operation)?),
+        };
+        made.map_err(|error| self.failed(&error, operation))
     }
 
     /// Says why some page could not be had: a peer has taken it away, or where it would live is full.
     fn not_all_there(&self, error: Error) -> Error {
-        match self.object.stat() {
+        let Some(object) = self.object.get() else { return error };
+        match object.stat() {
             Ok(stat) if stat.len() < self.len() as u64 => {
                 Error::new(ErrorKind::SizeMismatch { have: stat.len() as usize, want: self.len() })
                     .reason("another process has made it shorter meanwhile: refresh it")
             }
-            _ => failure::no_room(&Errno::ENOSPC.into(), self.len(), &self.object)
+            _ => failure::no_room(&Errno::ENOSPC.into(), self.len(), object)
                 .errno(error.raw_os_error().unwrap_or(Errno::ENOSPC as i32)),
         }
     }
 
     fn failed(&self, error: &io::Error, operation: &'static str) -> Error {
-        let told = match self.object.stat() {
-            Ok(stat) if lacks_permission(error) => failure::of_object(error, &stat),
+        let told = match self.object.get().map(Object::stat) {
+            Some(Ok(stat)) if lacks_permission(error) => failure::of_object(error, &stat),
             // All that is mapped here is as long, or longer.
             _ => mapping_refused(error, self.len()).unwrap_or_else(|| Error::from_io(error)),
         };
@@ -216,12 +269,43 @@ unsafe impl SharedRegion for PosixRegion {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Posix.capabilities()
+        let can = Posix.capabilities();
+        match self.object.get() {
+            Some(_) => can,
+            None => can.with_file_descriptor(false).with_grow(false).with_attach_after_remove(false),
+        }
+    }
+
+    fn metadata(&self) -> Result<Metadata> {
+        const LOOK: &str = "look at";
+        if let Some(object) = self.object.get() {
+            return object.stat().map(|stat| metadata(&stat)).map_err(|error| self.failed(&error, LOOK));
+        }
+        // By the name, for which no permission is needed.
+        let id = self.id.as_ref().ok_or_else(|| self.closed(LOOK))?;
+        let own = self.object.identity().map_err(|error| self.failed(&error, LOOK))?;
+        match leaf::kind(native(id)) {
+            Ok((_, stat)) if (stat.device(), stat.inode()) == own => Ok(metadata(&stat)),
+            Err(error) if !not_found(&error) && !unsupported(&error) => Err(self.failed(&error, LOOK)),
+            _ => Err(self.closed(LOOK)),
+        }
+    }
+
+    fn set_mode(&self, mode: u32) -> Result<()> {
+        const SET: &str = "set the mode of";
+        check_mode(mode).map_err(|error| self.describe(error, SET))?;
+        self.with_object(SET, |object| object.set_mode(mode))
+    }
+
+    fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        const SET: &str = "set the owner of";
+        check_owner(uid, gid).map_err(|error| self.describe(error, SET))?;
+        self.with_object(SET, |object| object.set_owner(uid, gid))
     }
 
     fn remove(&self) -> Result<()> {
         match &self.id {
-            Some(id) => remove_same(id, &self.object),
+            Some(id) => remove_same(id, self.object.identity()),
             None => Err(self
                 .error(ErrorKind::Unsupported, "remove")
                 .reason("a POSIX region without a name goes by itself, with its last user")),
@@ -229,11 +313,12 @@ unsafe impl SharedRegion for PosixRegion {
     }
 
     fn try_clone(&self) -> Result<Self> {
-        let access = if self.mapping.is_read_only() { MapAccess::ReadOnly } else { MapAccess::ReadWrite };
+        const CLONE: &str = "clone";
         // The mapping first: what the first sharing makes stays with this region.
-        let mapping = self.object.map(self.len(), access).map_err(|error| self.failed(&error, "clone"))?;
-        let object = self.object.share().map_err(|error| self.failed(&error, "clone"))?;
-        Ok(Self { mapping, object, id: self.id.clone(), remover: None })
+        let mapping = self.map_alike(self.object(CLONE)?, self.len()).map_err(|error| self.failed(&error, CLONE))?;
+        let object = self.object.share().map_err(|error| self.failed(&error, CLONE))?;
+        let core_dump = self.core_dump;
+        Ok(Self { mapping, object: Handle::Shared(object), id: self.id.clone(), remover: None, core_dump })
     }
 
     fn try_clone_boxed(&self) -> Result<Box<dyn SharedRegion>> {
@@ -246,9 +331,10 @@ unsafe impl SharedRegion for PosixRegion {
             return Err(self.error(ErrorKind::ReadOnly, GROW));
         }
         validate_size(len).map_err(|error| self.describe(error, GROW))?;
+        let Some(object) = self.object.get() else { return Err(self.closed(GROW)) };
         let mut patience = Backoff::new(Duration::from_secs(1));
         let _lock = loop {
-            match self.object.lock_for_growth() {
+            match object.lock_for_growth() {
                 Ok(Some(lock)) => break lock,
                 Ok(None) if patience.pause() => {}
                 Ok(None) => {
@@ -260,26 +346,26 @@ unsafe impl SharedRegion for PosixRegion {
             }
         };
         // The size can move no more, but by those who do not ask for the lock.
-        let have = self.stat(GROW)?.len();
+        let have = object.stat().map_err(|error| self.failed(&error, GROW))?.len();
         let want = len as u64;
         if have >= want {
             return self.refresh();
         }
         check_memory_limits(len - have as usize).map_err(|error| self.describe(error, GROW))?;
-        let reserved = self.object.reserve(have, want - have, Sizing::Keep);
-        let _: Reserved = reserved.map_err(|error| self.describe(failure::no_room(&error, len, &self.object), GROW))?;
-        let grown = self.object.clear_tail(have).and_then(|()| {
-            let mapping = self.object.map(len, MapAccess::ReadWrite)?;
+        let reserved = object.reserve(have, want - have, Sizing::Keep);
+        let _: Reserved = reserved.map_err(|error| self.describe(failure::no_room(&error, len, object), GROW))?;
+        let grown = object.clear_tail(have).and_then(|()| {
+            let mapping = self.map_alike(object, len)?;
             // Not `ftruncate`, which would cut off what somebody without the lock has added meanwhile.
-            let _: Reserved = self.object.reserve(want - 1, 1, Sizing::Extend)?;
+            let _: Reserved = object.reserve(want - 1, 1, Sizing::Extend)?;
             Ok(mapping)
         });
         match grown {
             Ok(mapping) => self.mapping = mapping,
             Err(error) => {
                 // Gives back what was reserved past the end, unless somebody without the lock has moved that.
-                if self.object.stat().is_ok_and(|stat| stat.len() == have) {
-                    let _ = self.object.set_len(have);
+                if object.stat().is_ok_and(|stat| stat.len() == have) {
+                    let _ = object.set_len(have);
                 }
                 return Err(self.failed(&error, GROW));
             }
@@ -289,12 +375,14 @@ unsafe impl SharedRegion for PosixRegion {
 
     fn refresh(&mut self) -> Result<()> {
         const REFRESH: &str = "refresh";
-        let size = self.stat(REFRESH)?.len();
+        let object = self.object(REFRESH)?;
+        let size = object.stat().map_err(|error| self.failed(&error, REFRESH))?.len();
         if size == self.len() as u64 {
             return Ok(());
         }
         let len = OpenOptions::new().validate_size(size).map_err(|error| self.describe(error, REFRESH))?;
-        self.remap(len, REFRESH)
+        self.mapping = self.map_alike(object, len).map_err(|error| self.failed(&error, REFRESH))?;
+        Ok(())
     }
 
     fn lock_memory(&self) -> Result<()> {
@@ -305,7 +393,7 @@ unsafe impl SharedRegion for PosixRegion {
     }
 
     fn descriptor(&self) -> Result<BorrowedFd<'_>> {
-        Ok(self.as_fd())
+        self.object("lend the descriptor of").map(AsFd::as_fd)
     }
 }
 
@@ -313,16 +401,10 @@ impl Drop for PosixRegion {
     fn drop(&mut self) {
         if let (Some(remover), Some(id)) = (self.remover, &self.id) {
             if remover.is_current() {
-                // The descriptor is still open, so its inode cannot have been reused for another object.
-                let _ = remove_same(id, &self.object);
+                // It is still mapped, so its inode cannot have been reused for another object.
+                let _ = remove_same(id, self.object.identity());
             }
         }
-    }
-}
-
-impl AsFd for PosixRegion {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.object.as_fd()
     }
 }
 

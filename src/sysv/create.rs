@@ -86,7 +86,7 @@ pub(super) fn create(id: Option<&RegionId>, options: &CreateOptions) -> Result<(
     }
     let named = id.is_some();
     let id = id.cloned().unwrap_or(RegionId::Segment(segment.id()));
-    let mut region = SysvRegion { attachment, id, remover: None };
+    let mut region = SysvRegion { attachment, id, remover: None, core_dump: options.get_core_dump() };
     if !named {
         // Before what takes its time, so that a kill can hardly come in between.
         segment.remove().map_err(|error| region.describe(failed(&error), "create"))?;

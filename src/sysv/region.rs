@@ -12,6 +12,7 @@ use super::{NAME, Sysv, find, metadata};
 use crate::access::SharedRegionExt;
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
+use crate::memory;
 use crate::metadata::{Capabilities, Metadata};
 use crate::name::RegionId;
 use crate::options::{Access, CreateOptions, OpenOptions};
@@ -43,6 +44,8 @@ pub struct SysvRegion {
     pub(super) id: RegionId,
     /// The process whose drop of this handle removes the segment.
     pub(super) remover: Option<Process>,
+    /// Whether the mapping, and those that are cloned off it, go into core dumps.
+    pub(super) core_dump: bool,
 }
 
 pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<SysvRegion> {
@@ -64,7 +67,10 @@ pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<SysvRegion> {
         }
         let attachment = segment.attach(&attach).map_err(|error| told(attach_failed(&error, segment, address)))?;
         options.validate_size(attachment.len() as u64).map_err(told)?;
-        Ok(SysvRegion { attachment, id: id.clone(), remover: None })
+        let core_dump = options.get_core_dump();
+        let region = SysvRegion { attachment, id: id.clone(), remover: None, core_dump };
+        options.settle(&region)?;
+        Ok(region)
     })
 }
 
@@ -268,7 +274,12 @@ unsafe impl SharedRegion for SysvRegion {
         let attachment = segment
             .attach(&attach_options(self.access(), None))
             .map_err(|error| self.describe(attach_failed(&error, segment, None), "clone"))?;
-        Ok(Self { attachment, id: self.id.clone(), remover: None })
+        let clone = Self { attachment, id: self.id.clone(), remover: None, core_dump: self.core_dump };
+        if !clone.core_dump {
+            let kept = memory::keep_out_of_core_dumps(clone.as_ptr(), clone.len());
+            kept.map_err(|error| self.describe(Error::from_io(&error), "clone"))?;
+        }
+        Ok(clone)
     }
 
     fn try_clone_boxed(&self) -> Result<Box<dyn SharedRegion>> {

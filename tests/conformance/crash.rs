@@ -30,7 +30,7 @@ pub fn create_with_killed_at_any_call_leaves_nothing_half_done_where_init_is_ato
 }
 
 pub fn the_portable_creation_killed_at_any_call_leaves_at_worst_an_unready_name<S: Sut>() {
-    for refusal in trace::portable_ways::<S>() {
+    for refusal in trace::portable_ways::<S>().into_iter().take(2) {
         creation::<S>("create_with", Some(refusal));
     }
 }
@@ -206,6 +206,8 @@ fn at_every_call<S: Sut>(operation: &str, refusal: Option<Refusal>, mut look: im
                 peer.write_at(0, &[PATTERN]).unwrap();
             }
             look(&Scene { name: &name, killed: seen.end.is_some(), pid, before: &before });
+            // A process that found out whether it can link leaves an empty file at most.
+            assert_eq!(S::sweep().unwrap_or(0), 0);
             if seen.end.is_none() {
                 assert!(victim > 1, "{operation} makes no system call: {:?}", seen.calls);
                 break;

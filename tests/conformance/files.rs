@@ -32,6 +32,8 @@ pub struct FilesRegion {
     id: Option<RegionId>,
     /// The process whose drop of this handle removes the file.
     remover: Option<u32>,
+    /// Whether its mappings go into core dumps.
+    core_dump: bool,
 }
 
 pub fn directory() -> PathBuf {
@@ -88,7 +90,7 @@ fn map(file: Arc<File>, len: usize, access: Access, id: Option<RegionId>) -> Res
         Access::ReadWrite => MmapOptions::new().len(len).map_raw(&file),
         Access::ReadOnly => MmapOptions::new().len(len).map_raw_read_only(&file),
     })?;
-    Ok(FilesRegion { mapping, access, file, id, remover: None })
+    Ok(FilesRegion { mapping, access, file, id, remover: None, core_dump: true })
 }
 
 /// Makes a file without a name, complete and mapped.
@@ -107,7 +109,8 @@ fn create(id: Option<RegionId>, options: &CreateOptions) -> Result<FilesRegion> 
             reserved => Ok(reserved?),
         },
     })?;
-    let region = map(file.into(), options.get_size(), Access::ReadWrite, id)?;
+    let mut region = map(file.into(), options.get_size(), Access::ReadWrite, id)?;
+    region.core_dump = options.get_core_dump();
     region.set_mode(options.get_mode())?;
     options.settle(&region)?;
     Ok(region)
@@ -163,7 +166,11 @@ impl Backend for Files {
                 return Err(Error::new(ErrorKind::NotSharedMemory));
             }
             options.validate_owner(stat.uid())?;
-            map(file.into(), options.validate_size(stat.len())?, options.get_access(), Some(id.clone()))
+            let len = options.validate_size(stat.len())?;
+            let mut region = map(file.into(), len, options.get_access(), Some(id.clone()))?;
+            region.core_dump = options.get_core_dump();
+            options.settle(&region)?;
+            Ok(region)
         };
         options.poll(open).map_err(told)
     }
@@ -246,7 +253,11 @@ unsafe impl SharedRegion for FilesRegion {
     }
 
     fn try_clone(&self) -> Result<Self> {
-        let cloned = map(Arc::clone(&self.file), self.len(), self.access, self.id.clone());
+        let cloned = map(Arc::clone(&self.file), self.len(), self.access, self.id.clone()).and_then(|mut region| {
+            region.core_dump = self.core_dump;
+            OpenOptions::new().core_dump(self.core_dump).settle(&region)?;
+            Ok(region)
+        });
         cloned.map_err(|error| self.describe(error, "clone"))
     }
 

@@ -43,6 +43,14 @@ pub fn kilobytes(text: &str, word: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// What smaps says of a region's mapping.
+pub fn smaps(region: &impl SharedRegion, fact: &str) -> String {
+    let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+    let start = format!("\n{:x}-", region.as_ptr().addr());
+    let (_, mapping) = maps.split_at(maps.find(&start).unwrap());
+    mapping.lines().find(|line| line.starts_with(fact)).unwrap().to_owned()
+}
+
 /// How many bytes of a mapping are mapped in, and whether it is kept so.
 pub fn resident(region: &impl SharedRegion) -> (usize, bool) {
     let maps = fs::read_to_string("/proc/self/smaps").unwrap();

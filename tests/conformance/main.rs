@@ -34,6 +34,7 @@ mod huge;
 mod identity;
 mod leaks;
 mod lifetime;
+mod mapping;
 mod names;
 mod open;
 mod open_or_create;
@@ -175,6 +176,11 @@ suite! {
             a_name_that_is_taken_while_init_runs_stays_with_who_took_it,
             a_publication_that_fails_after_init_is_an_error_and_no_second_try,
             all_that_holds_of_creation_holds_where_objects_cannot_be_published_whole,
+            every_way_to_create_goes_on_where_a_nameless_file_or_its_link_is_refused,
+            where_no_way_to_create_is_left_the_error_is_the_last_ones,
+            a_lack_of_space_or_descriptors_is_told_and_never_a_reason_for_another_way,
+            what_a_store_refused_is_not_held_against_another_in_its_place,
+            what_a_killed_process_or_a_neighbour_left_is_no_obstacle,
         }
         sharing {
             bytes_cross_to_another_process_and_back_exactly,
@@ -312,6 +318,15 @@ suite! {
             a_clone_can_be_made_after_removal_where_the_capability_says_so,
             a_clone_after_a_stricter_mode_is_checked_again_where_the_system_does,
         }
+        mapping {
+            what_is_kept_out_of_core_dumps_stays_out_whatever_becomes_of_the_mapping,
+            a_core_has_the_bytes_of_a_region_unless_it_is_kept_out,
+            thousands_of_regions_fit_into_a_few_descriptors,
+            without_its_descriptor_a_region_says_what_it_cannot_do,
+            opening_maps_in_every_page_if_asked,
+            prefaulting_more_than_there_is_is_no_space_and_no_signal,
+            a_few_pages_that_are_there_are_mapped_in_unasked_and_nothing_is_taken,
+        }
         removal {
             a_removed_region_goes_on_working_in_every_process,
             a_removed_name_can_be_created_at_once_and_is_another_zeroed_object,
@@ -389,6 +404,8 @@ suite! {
             a_forked_child_may_drop_what_it_inherited_and_the_parent_notices_nothing,
             a_forked_child_shares_the_bytes_and_may_die_of_sigkill,
             a_forked_child_removes_on_drop_what_it_created_itself,
+            a_child_of_which_the_c_library_knows_nothing_removes_nothing_of_its_parents,
+            where_no_page_is_wiped_a_forked_child_removes_nothing_all_the_same,
             attach_counts_follow_fork_exit_exec_and_sigkill,
             attach_counts_are_waited_for_where_there_are_any,
         }
@@ -444,6 +461,8 @@ suite! {
             says_whether_it_exists,
             loses_the_store_while_init_runs,
             creates_in_the_open,
+            creates_in_spite,
+            finds_litter,
         }
         conversation {
             converse,
@@ -526,6 +545,12 @@ suite! {
             opens_for_removal_on_drop,
             clones_under_a_stricter_mode,
         }
+        mapping {
+            dies_with_a_core,
+            has_thousands,
+            has_no_descriptors,
+            prefaults_too_much,
+        }
         removal {
             goes_on_working,
             says_how_removal_goes,
@@ -557,6 +582,9 @@ suite! {
         process {
             counts_attachments,
             waits_for_attachments,
+            makes_a_first_process,
+            clones_itself,
+            forks_uncounted,
             attaches_and_then,
             says_that_it_was_executed,
         }

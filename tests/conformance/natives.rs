@@ -82,7 +82,7 @@ mod posix {
 
     use super::entries;
     use crate::child::{private_mount, private_tmpfs, unshared};
-    use crate::seccomp::refuse_open_flag;
+    use crate::seccomp::{refuse, refuse_open_flag};
     use crate::sut::{Confinement, Known, NativeStat, Plant, Planted, StoreLimit, Sut};
     use crate::trace::{Call, Refusal};
 
@@ -96,6 +96,11 @@ mod posix {
 
     fn path(name: &RegionName) -> PathBuf {
         PathBuf::from(format!("/dev/shm{name}"))
+    }
+
+    /// What is left of a process that is killed while it finds out whether it can link.
+    fn litter(uid: u32) -> String {
+        format!("/dev/shm/.shared-region-probe-{uid}")
     }
 
     impl Sut for PosixSut {
@@ -122,6 +127,14 @@ mod posix {
         }
 
         fn reaches_by_identity() -> Option<()> {
+            Some(())
+        }
+
+        fn tells_all_children_apart() -> Option<()> {
+            Some(())
+        }
+
+        fn maps_by_descriptor() -> Option<()> {
             Some(())
         }
 
@@ -212,23 +225,55 @@ mod posix {
             Some(mounted.map_err(io::Error::from))
         }
 
-        fn without_atomic_init() -> Option<Confinement> {
-            // As on file systems without O_TMPFILE.
-            Some(refuse_open_flag(libc::O_TMPFILE & !libc::O_DIRECTORY, Errno::EOPNOTSUPP))
+        fn without_atomic_init() -> Vec<Confinement> {
+            let nameless = libc::O_TMPFILE & !libc::O_DIRECTORY;
+            vec![
+                refuse_open_flag(nameless, Errno::EOPNOTSUPP), // as file systems without O_TMPFILE
+                refuse_open_flag(nameless, Errno::EACCES),     // as a security module
+                refuse(libc::SYS_linkat, Errno::ENOENT),       // as AppArmor in a snap
+                refuse(libc::SYS_linkat, Errno::EPERM),        // as a sandbox
+            ]
+        }
+
+        fn sweep() -> Option<u64> {
+            let left = litter(nix::unistd::geteuid().as_raw());
+            let size = fs::symlink_metadata(&left).ok()?.len();
+            let _ = fs::remove_file(left); // another process may have done so
+            Some(size)
         }
 
         fn without_unnamed_files() -> Vec<Refusal> {
-            let no_tmpfile = |call: &Call| {
+            fn nameless(call: &Call) -> bool {
                 let flags = libc::O_TMPFILE as u64;
-                let asked = call.is(&[libc::SYS_openat]) && call.arguments[2] & flags == flags;
-                asked.then_some(Errno::EOPNOTSUPP)
-            };
-            let no_linkat = |call: &Call| call.is(&[libc::SYS_linkat]).then_some(Errno::ENOENT);
-            vec![no_tmpfile, no_linkat]
+                call.is(&[libc::SYS_openat]) && call.arguments[2] & flags == flags
+            }
+            fn link(call: &Call) -> bool {
+                call.is(&[libc::SYS_linkat])
+            }
+            macro_rules! refusals {
+                ($($which:ident: $errno:ident,)*) => {
+                    vec![$(|call| $which(call).then_some(Errno::$errno),)*]
+                };
+            }
+            refusals! {
+                nameless: EOPNOTSUPP, // file systems without
+                link: ENOENT, // AppArmor in snaps
+                nameless: EACCES,
+                nameless: EPERM,
+                nameless: EISDIR, // kernels without
+                nameless: ENOSYS,
+                link: EPERM, // seccomp
+                link: EACCES, // SELinux
+                link: EXDEV, // bind mounts
+            }
         }
 
         fn own_call() -> Option<fn(&Call) -> bool> {
             Some(|call| call.path.starts_with("/dev/shm") || call.is(&[libc::SYS_memfd_create, libc::SYS_linkat]))
+        }
+
+        fn leave_litter(uid: u32) -> Option<()> {
+            File::create(litter(uid)).ok().map(drop)
         }
 
         fn namespaces() -> Option<[Confinement; 2]> {
@@ -286,6 +331,10 @@ mod sysv {
         }
 
         fn reaches_by_identity() -> Option<()> {
+            Some(())
+        }
+
+        fn tells_all_children_apart() -> Option<()> {
             Some(())
         }
 

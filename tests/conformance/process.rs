@@ -1,14 +1,21 @@
 //! F: fork and exec.
 
 use std::io::{Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::wait::WaitStatus;
-use shared_region::{Backend, CreateOptions, ErrorKind, Removal, SharedRegion, SharedRegionExt};
+use nix::errno::Errno;
+use nix::libc;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+use shared_region::{Backend, CreateOptions, ErrorKind, OpenOptions, Removal, SharedRegion, SharedRegionExt};
 
-use crate::child::{Second, eventually, fork_off, forked, hear, role, say};
+use crate::child::{Second, eventually, fork_off, forked, hear, is_root, role, say, skip};
 use crate::sut::{Fresh, Sut, bytes_of, create, name_in, open, open_read_only};
+use crate::trace::{self, Fate};
 
 fn succeeded(ended: WaitStatus) {
     assert!(matches!(ended, WaitStatus::Exited(_, 0)), "{ended:?}");
@@ -85,6 +92,72 @@ pub fn a_forked_child_removes_on_drop_what_it_created_itself<S: Sut>() {
         0
     }));
     assert!(!S::backend().exists(&name).unwrap());
+}
+
+/// Makes a child as no C library does, which does one act and exits with the code that it returns.
+fn cloned(flags: CloneFlags, act: impl FnOnce() -> i32) -> WaitStatus {
+    let flags = i64::from(flags.bits() | Signal::SIGCHLD as i32);
+    // SAFETY: clone(2) without a stack is like fork(2): the child goes on here with a copy of all memory, does one act
+    // that needs no lock of another thread, and leaves by `_exit`.
+    let child = unsafe { libc::syscall(libc::SYS_clone, flags, 0_usize, 0_usize, 0_usize, 0_usize) };
+    if child == 0 {
+        let code = catch_unwind(AssertUnwindSafe(act)).unwrap_or(101);
+        // SAFETY: as for `child::fork_off`.
+        unsafe { libc::_exit(code) }
+    }
+    waitpid(Pid::from_raw(Errno::result(child).unwrap() as i32), None).unwrap()
+}
+
+pub fn a_child_of_which_the_c_library_knows_nothing_removes_nothing_of_its_parents<S: Sut>() {
+    if S::tells_all_children_apart().is_none() {
+        return skip::<S>("it goes by the number of the process");
+    }
+    let name = Fresh::<S>::new();
+    role::<S>("clones_itself").arg(name.as_str()).arg("").run();
+    if is_root() {
+        role::<S>("makes_a_first_process").arg(name.as_str()).run();
+    } else {
+        skip::<S>("a namespace of processes takes root");
+    }
+}
+
+/// The first process of a namespace is number 1.
+pub fn makes_a_first_process<S: Sut>(arguments: &[String]) {
+    unshare(CloneFlags::CLONE_NEWPID).unwrap(); // for the next child, not for this process
+    role::<S>("clones_itself").arg(&arguments[0]).arg("first").run();
+}
+
+pub fn clones_itself<S: Sut>(arguments: &[String]) {
+    let first = arguments[1] == "first";
+    assert_eq!(first, std::process::id() == 1);
+    // A child with its parent's number, where that can be.
+    let kind = if first { CloneFlags::CLONE_NEWPID } else { CloneFlags::empty() };
+    let name = name_in(arguments, 0);
+    let options = CreateOptions::new(5000).removal(Removal::OnDrop);
+    let backend = S::backend();
+    let mut created = Some(backend.create_new(&name, &options).unwrap());
+    succeeded(cloned(kind, || {
+        drop(created.take());
+        0
+    }));
+    assert!(backend.exists(&name).unwrap(), "the child removed it");
+    let nested = cloned(kind, || {
+        let inherited = created.take();
+        let ended = cloned(kind, || {
+            drop(inherited);
+            0
+        });
+        // What it makes itself it removes.
+        let Ok(own) = backend.create_unique("clone-", &options) else { return 2 };
+        let Some(id) = own.id() else { return 3 };
+        drop(own);
+        let gone = backend.open_id(&id, &OpenOptions::new()).is_err();
+        i32::from(!matches!(ended, WaitStatus::Exited(_, 0)) || !gone)
+    });
+    succeeded(nested);
+    assert!(backend.exists(&name).unwrap(), "a child of the child removed it");
+    drop(created);
+    assert!(!backend.exists(&name).unwrap(), "its own process did not remove it");
 }
 
 /// In second processes, as this one forks for other tests at any time, and what is mapped here is counted twice then.
@@ -204,4 +277,43 @@ pub fn attaches_and_then<S: Sut>(arguments: &[String]) {
 pub fn says_that_it_was_executed<S: Sut>(_: &[String]) {
     say("executed");
     hear();
+}
+
+pub fn where_no_page_is_wiped_a_forked_child_removes_nothing_all_the_same<S: Sut>() {
+    if S::tells_all_children_apart().is_none() || !trace::works::<S>() {
+        return;
+    }
+    // Kernels before 4.14, and emulators that grant any advice.
+    for answers_truly in [true, false] {
+        let name = Fresh::<S>::new();
+        let mut second = role::<S>("forks_uncounted").arg(name.as_str()).start();
+        let mut asked = 0;
+        let seen = trace::follow(&mut second, "go", |call| {
+            if !call.is(&[libc::SYS_madvise]) {
+                return Fate::Pass;
+            }
+            let wipe = call.arguments[2] as i32 == libc::MADV_WIPEONFORK;
+            asked += usize::from(wipe);
+            match (wipe, answers_truly) {
+                (true, true) => Fate::Fail(Errno::EINVAL),
+                (_, false) if wipe || call.arguments[2] as i32 == -1 => Fate::Grant,
+                _ => Fate::Pass,
+            }
+        });
+        assert_eq!((seen.end, asked), (None, 1));
+        second.finish();
+    }
+}
+
+pub fn forks_uncounted<S: Sut>(arguments: &[String]) {
+    let name = name_in(arguments, 0);
+    let options = CreateOptions::new(5000).removal(Removal::OnDrop);
+    let mut created = trace::act(|_| S::backend().create_new(&name, &options).unwrap());
+    succeeded(forked(|| {
+        drop(created.take());
+        0
+    }));
+    assert!(S::backend().exists(&name).unwrap(), "the child removed it");
+    drop(created);
+    assert!(!S::backend().exists(&name).unwrap(), "its own process did not remove it");
 }

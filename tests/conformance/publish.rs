@@ -4,14 +4,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::wait::WaitStatus;
 use shared_region::{
     Access, Backend, CreateOptions, ErrorKind, OpenOptions, RegionId, RegionName, Removal, Result, SharedRegion,
     SharedRegionExt,
 };
 
-use crate::child::{is_root, role, rounds, say, skip};
+use crate::child::{NOBODY, forked, is_root, role, rounds, say, skip};
 use crate::race::Race;
-use crate::sut::{Fresh, Plant, Sut, bytes_of, create, open};
+use crate::sut::{Fresh, Plant, Sut, bytes_of, create, name_in, open};
+use crate::trace::{self, Call, Fate};
 
 /// No multiple of a page.
 const SIZE: usize = 20_001;
@@ -297,9 +301,12 @@ pub fn loses_the_store_while_init_runs<S: Sut>(_: &[String]) {
 
 /// The checks of this file and of its neighbours, where an object is seen before it has its size.
 pub fn all_that_holds_of_creation_holds_where_objects_cannot_be_published_whole<S: Sut>() {
-    match S::without_atomic_init() {
-        Some(place) => role::<S>("creates_in_the_open").confined(place).run(),
-        None => skip::<S>("it is so everywhere, or nowhere"),
+    let places = S::without_atomic_init();
+    if places.is_empty() {
+        skip::<S>("it is so everywhere, or nowhere");
+    }
+    for place in places {
+        role::<S>("creates_in_the_open").confined(place).run();
     }
 }
 
@@ -326,4 +333,184 @@ pub fn creates_in_the_open<S: Sut>(_: &[String]) {
     ] {
         check();
     }
+}
+
+/// Whether a call creates a file under its name, where nobody else has it.
+fn makes_a_name(call: &Call) -> bool {
+    let flags = (libc::O_CREAT | libc::O_EXCL) as u64;
+    call.is(&[libc::SYS_openat]) && call.arguments[2] & flags == flags
+}
+
+/// The ways to create.
+const WAYS: [&str; 4] = ["create_new", "create_with", "open_or_create", "create_unique"];
+
+pub fn every_way_to_create_goes_on_where_a_nameless_file_or_its_link_is_refused<S: Sut>() {
+    for refusal in trace::portable_ways::<S>() {
+        for way in WAYS {
+            let name = Fresh::<S>::new();
+            let mut second = role::<S>("creates_in_spite").arg(name.as_str()).start();
+            let (mut sizes, mut refused) = (Vec::new(), 0);
+            let seen = trace::follow(&mut second, way, |call| {
+                let size = S::native_stat(&name).map(|stat| stat.map(|stat| stat.size));
+                if sizes.last() != Some(&size) {
+                    sizes.push(size);
+                }
+                let errno = refusal(call);
+                refused += usize::from(errno.is_some());
+                errno.map_or(Fate::Pass, Fate::Fail)
+            });
+            assert_eq!(seen.end, None);
+            assert_eq!(second.hear(), "created", "{way}");
+            assert!(refused > 0, "{way} asked for nothing that was refused");
+            // Openers see nothing, no size, or the final one.
+            let (nothing, unsized_, whole) = (Some(None), Some(Some(0)), Some(Some(SIZE as u64)));
+            match way {
+                "create_unique" => assert_eq!(sizes, [nothing]),
+                _ => assert_eq!(sizes, [nothing, unsized_, whole], "{way}"),
+            }
+            // Refused once, it is not asked for again, and what was learned holds for all ways.
+            for again in WAYS {
+                let mut refused = 0;
+                trace::follow(&mut second, again, |call| {
+                    refused += usize::from(refusal(call).is_some());
+                    refusal(call).map_or(Fate::Pass, Fate::Fail)
+                });
+                assert_eq!((second.hear().as_str(), refused), ("created", 0), "{again} after {way}");
+            }
+            trace::follow(&mut second, "capabilities", |_| Fate::Pass);
+            assert_eq!(second.hear(), "not atomic");
+            second.tell("");
+            second.finish();
+        }
+    }
+}
+
+pub fn creates_in_spite<S: Sut>(arguments: &[String]) {
+    let (backend, name) = (S::backend(), name_in(arguments, 0));
+    let options = CreateOptions::new(SIZE).mode(0o640);
+    loop {
+        let (mut way, mut runs) = (String::new(), 0);
+        let made = trace::act(|what| {
+            way = what.to_owned();
+            match what {
+                "create_new" => backend.create_new(&name, &options).map(Some),
+                "create_with" => backend
+                    .create_with(&name, &options, |region| {
+                        runs += 1;
+                        region.fill_at(0, SIZE, 7)
+                    })
+                    .map(Some),
+                "open_or_create" => backend.open_or_create(&name, &options).map(|(region, created)| {
+                    assert!(created);
+                    Some(region)
+                }),
+                "create_unique" => backend.create_unique("spite-", &options).map(Some),
+                "replace" => {
+                    S::replace_store().transpose().unwrap();
+                    Ok(None)
+                }
+                _ => Ok(None),
+            }
+        });
+        let Some(made) = made else { return };
+        let region = match made {
+            Ok(Some(region)) => region,
+            Ok(None) => {
+                say(if backend.capabilities().atomic_init() { "atomic" } else { "not atomic" });
+                continue;
+            }
+            Err(error) => {
+                say(&format!("{:?}", error.raw_os_error().map(Errno::from_raw)));
+                continue;
+            }
+        };
+        let with = i32::from(way == "create_with");
+        assert_eq!((runs, bytes_of(&region)), (with, vec![7 * with as u8; SIZE]));
+        let metadata = region.metadata().unwrap();
+        assert_eq!((metadata.size(), metadata.mode()), (SIZE as u64, 0o640));
+        region.remove().unwrap();
+        say("created");
+    }
+}
+
+pub fn where_no_way_to_create_is_left_the_error_is_the_last_ones<S: Sut>() {
+    for refusal in trace::portable_ways::<S>() {
+        for way in WAYS {
+            let name = Fresh::<S>::new();
+            let mut second = role::<S>("creates_in_spite").arg(name.as_str()).start();
+            let fails = |call: &Call| makes_a_name(call).then_some(Errno::EIO).or_else(|| refusal(call));
+            trace::follow(&mut second, way, |call| fails(call).map_or(Fate::Pass, Fate::Fail));
+            assert_eq!(second.hear(), "Some(EIO)", "{way}");
+            assert_eq!(S::native_stat(&name).flatten(), None);
+            second.tell("");
+            second.finish();
+        }
+    }
+}
+
+pub fn a_lack_of_space_or_descriptors_is_told_and_never_a_reason_for_another_way<S: Sut>() {
+    let ways = trace::portable_ways::<S>();
+    for errno in [Errno::ENOSPC, Errno::EDQUOT, Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::EROFS] {
+        for refusal in ways.iter().take(2) {
+            let name = Fresh::<S>::new();
+            let mut second = role::<S>("creates_in_spite").arg(name.as_str()).start();
+            let mut named = 0;
+            trace::follow(&mut second, "create_with", |call| {
+                named += usize::from(makes_a_name(call));
+                if refusal(call).is_some() { Fate::Fail(errno) } else { Fate::Pass }
+            });
+            assert_eq!((second.hear(), named), (format!("Some({errno:?})"), 0));
+            // It has passed, and nothing is remembered.
+            trace::follow(&mut second, "create_with", |_| Fate::Pass);
+            assert_eq!(second.hear(), "created");
+            trace::follow(&mut second, "capabilities", |_| Fate::Pass);
+            assert_eq!(second.hear(), "atomic");
+            second.tell("");
+            second.finish();
+        }
+    }
+}
+
+pub fn what_a_store_refused_is_not_held_against_another_in_its_place<S: Sut>() {
+    for refusal in trace::portable_ways::<S>().into_iter().take(2) {
+        let Some(store) = S::small_store(1 << 20).filter(|_| is_root()) else {
+            return skip::<S>("takes root to make a small store");
+        };
+        let name = Fresh::<S>::new();
+        let mut second = role::<S>("creates_in_spite").arg(name.as_str()).confined(store).start();
+        trace::follow(&mut second, "create_new", |call| refusal(call).map_or(Fate::Pass, Fate::Fail));
+        assert_eq!(second.hear(), "created");
+        for (what, answer) in [("capabilities", "not atomic"), ("replace", "atomic"), ("create_with", "created")] {
+            trace::follow(&mut second, what, |_| Fate::Pass);
+            assert_eq!(second.hear(), answer, "{what}");
+        }
+        second.tell("");
+        second.finish();
+    }
+}
+
+pub fn what_a_killed_process_or_a_neighbour_left_is_no_obstacle<S: Sut>() {
+    match S::small_store(1 << 20).filter(|_| is_root() && S::leave_litter(0).is_some()) {
+        Some(store) => role::<S>("finds_litter").confined(store).run(),
+        None => skip::<S>("nothing is left by anybody, or it takes root to see it"),
+    }
+    S::sweep();
+}
+
+pub fn finds_litter<S: Sut>(_: &[String]) {
+    let can = || S::backend().capabilities().atomic_init();
+    // Left by an earlier process: taken away.
+    S::leave_litter(0).unwrap();
+    assert!(can());
+    assert_eq!((S::backend().list().unwrap(), S::sweep()), (vec![], None));
+    // Held by another user: left alone. The store is another, so that it is asked anew.
+    S::replace_store().transpose().unwrap();
+    S::leave_litter(NOBODY).unwrap();
+    let asked = forked(|| {
+        let nobody = nix::unistd::Uid::from_raw(NOBODY);
+        nix::unistd::setresuid(nobody, nobody, nobody).unwrap();
+        i32::from(!can())
+    });
+    assert!(matches!(asked, WaitStatus::Exited(_, 0)), "{asked:?}");
+    assert_eq!(S::backend().list().unwrap().len(), 1);
 }

@@ -46,6 +46,17 @@ pub trait Sut: Debug + 'static {
         None
     }
 
+    /// Some where any child is told apart from its parent, also one that has its number and that the C library did not
+    /// make.
+    fn tells_all_children_apart() -> Option<()> {
+        None
+    }
+
+    /// Some where regions are mapped by a descriptor, which is closed if asked, and a few pages unasked.
+    fn maps_by_descriptor() -> Option<()> {
+        None
+    }
+
     /// Makes a private store of `bytes` around a second process.
     fn small_store(bytes: u64) -> Option<Confinement> {
         let _ = bytes;
@@ -120,12 +131,24 @@ pub trait Sut: Debug + 'static {
         None
     }
 
-    /// A place in which objects are made under their names, and sized after that, where elsewhere they are not.
-    fn without_atomic_init() -> Option<Confinement> {
+    /// Places in which objects are made under their names, and sized after that, where elsewhere they are not.
+    fn without_atomic_init() -> Vec<Confinement> {
+        Vec::new()
+    }
+
+    /// Takes away what a process leaves that is killed while it finds out what it can do; says what was there.
+    fn sweep() -> Option<u64> {
         None
     }
 
-    /// How calls can be answered so that a region cannot be made apart from its name; for the tracer.
+    /// Leaves what such a process of that user would have left, made by this one.
+    fn leave_litter(uid: u32) -> Option<()> {
+        let _ = uid;
+        None
+    }
+
+    /// How calls can be answered so that a region cannot be made apart from its name; for the tracer. The first two stand
+    /// for all where it makes no difference which error it is.
     fn without_unnamed_files() -> Vec<Refusal> {
         Vec::new()
     }
@@ -306,6 +329,14 @@ impl<S: Known> Sut for AnySut<S> {
         S::reaches_by_identity()
     }
 
+    fn tells_all_children_apart() -> Option<()> {
+        S::tells_all_children_apart()
+    }
+
+    fn maps_by_descriptor() -> Option<()> {
+        S::maps_by_descriptor()
+    }
+
     fn small_store(bytes: u64) -> Option<Confinement> {
         S::small_store(bytes)
     }
@@ -362,8 +393,16 @@ impl<S: Known> Sut for AnySut<S> {
         S::replace_store()
     }
 
-    fn without_atomic_init() -> Option<Confinement> {
+    fn without_atomic_init() -> Vec<Confinement> {
         S::without_atomic_init()
+    }
+
+    fn sweep() -> Option<u64> {
+        S::sweep()
+    }
+
+    fn leave_litter(uid: u32) -> Option<()> {
+        S::leave_litter(uid)
     }
 
     fn without_unnamed_files() -> Vec<Refusal> {

@@ -46,6 +46,8 @@ pub enum Fate {
     Pass,
     /// It is not executed, and answers with an error.
     Fail(Errno),
+    /// It is not executed, and answers with 0.
+    Grant,
     /// It is executed, and answers with an error nevertheless, as `close` does.
     Spoil(Errno),
     /// The process dies before it is executed.
@@ -127,7 +129,7 @@ pub fn follow(second: &mut Second, what: &str, mut fate: impl FnMut(&Call) -> Fa
         call.path = path(&call, &memory);
         let fate = fate(&call);
         match fate {
-            Fate::Fail(_) => registers::skip(thread),
+            Fate::Fail(_) | Fate::Grant => registers::skip(thread),
             Fate::KillBefore => kill(process, Signal::SIGKILL).unwrap(),
             _ => {}
         }
@@ -137,7 +139,8 @@ pub fn follow(second: &mut Second, what: &str, mut fate: impl FnMut(&Call) -> Fa
             return seen;
         }
         match fate {
-            Fate::Fail(errno) | Fate::Spoil(errno) => registers::answer(thread, errno),
+            Fate::Fail(errno) | Fate::Spoil(errno) => registers::answer(thread, -(errno as i64)),
+            Fate::Grant => registers::answer(thread, 0),
             Fate::KillAfter => kill(process, Signal::SIGKILL).unwrap(),
             _ => {}
         }
@@ -202,7 +205,6 @@ fn path(call: &Call, memory: &File) -> String {
 
 #[cfg(target_arch = "x86_64")]
 mod registers {
-    use nix::errno::Errno;
     use nix::libc;
     use nix::sys::ptrace::{getregs, setregs};
     use nix::unistd::Pid;
@@ -230,10 +232,10 @@ mod registers {
         setregs(pid, registers).unwrap();
     }
 
-    /// Has the call that has ended return an error.
-    pub fn answer(pid: Pid, errno: Errno) {
+    /// Has the call that has ended return something else: negative for an error.
+    pub fn answer(pid: Pid, result: i64) {
         let mut registers = getregs(pid).unwrap();
-        registers.rax = -i64::from(errno as i32) as u64;
+        registers.rax = result as u64;
         setregs(pid, registers).unwrap();
     }
 
@@ -261,7 +263,6 @@ mod registers {
 
 #[cfg(not(target_arch = "x86_64"))]
 mod registers {
-    use nix::errno::Errno;
     use nix::unistd::Pid;
 
     use super::Call;
@@ -274,7 +275,7 @@ mod registers {
 
     pub fn skip(_: Pid) {}
 
-    pub fn answer(_: Pid, _: Errno) {}
+    pub fn answer(_: Pid, _: i64) {}
 
     pub fn result(_: Pid) -> i64 {
         0

@@ -3,7 +3,7 @@
 use std::fs::{File, Permissions, set_permissions};
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -59,7 +59,7 @@ fn a_stranger_gets_by_descriptors_what_it_may_not_open_by_name() {
         }
         std::thread::yield_now();
     };
-    let descriptors = [&unnamed, &named, &reader].map(AsFd::as_fd);
+    let descriptors = [&unnamed, &named, &reader].map(|region| region.descriptor().unwrap());
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
@@ -113,7 +113,7 @@ fn stranger() {
         assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     }
     // Sealed: what it was given it cannot take away from others.
-    let file = File::from(unnamed.as_fd().try_clone_to_owned().unwrap());
+    let file = File::from(unnamed.descriptor().unwrap().try_clone_to_owned().unwrap());
     assert_eq!(file.set_len(0).unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
     unnamed.write_at(10, b"reply").unwrap();
     named.write_at(10, b"reply").unwrap();

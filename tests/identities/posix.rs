@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 #[cfg(target_os = "linux")]
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -121,7 +121,7 @@ fn an_adopted_descriptor_is_a_region_without_an_id() {
     let region = Posix.create_new(&name, &CreateOptions::new(5000)).unwrap();
     region.write_at(4994, b"handed").unwrap();
     let number = {
-        let descriptor = region.as_fd().try_clone_to_owned().unwrap();
+        let descriptor = region.descriptor().unwrap().try_clone_to_owned().unwrap();
         let number = descriptor.as_raw_fd();
         let adopted = PosixRegion::try_from(descriptor).unwrap();
         // Nothing but the descriptor itself: the same number, and no other.
@@ -149,7 +149,7 @@ fn an_adopted_descriptor_that_cannot_be_written_to_is_a_read_only_region() {
     let _cleanup = Cleanup(RegionId::named("posix", name));
     let region = Posix.create_new(&name, &CreateOptions::new(100)).unwrap();
     let reader = Posix.open(&name, &OPEN.read_only(true)).unwrap();
-    let adopted = PosixRegion::try_from(reader.as_fd().try_clone_to_owned().unwrap()).unwrap();
+    let adopted = PosixRegion::try_from(reader.descriptor().unwrap().try_clone_to_owned().unwrap()).unwrap();
     assert_eq!(adopted.access(), Access::ReadOnly);
     assert_eq!(adopted.write_at(0, b"!").unwrap_err().kind(), ErrorKind::ReadOnly);
     region.write_at(0, b"seen").unwrap();
@@ -184,7 +184,7 @@ fn a_descriptor_for_writing_alone_or_without_a_size_is_refused() {
 fn a_descriptor_is_adopted_as_its_options_ask() {
     let region = Posix.create_unnamed(&CreateOptions::new(100)).unwrap();
     let adopt = |options: &OpenOptions| {
-        let descriptor = region.as_fd().try_clone_to_owned().unwrap();
+        let descriptor = region.descriptor().unwrap().try_clone_to_owned().unwrap();
         PosixRegion::from_fd(descriptor, options)
     };
     assert_eq!(adopt(&OPEN.read_only(true)).unwrap().access(), Access::ReadOnly);
@@ -245,7 +245,7 @@ fn child_without_standard_descriptors() {
     let opened = Posix.open(&name, &OPEN).unwrap();
     let unnamed = Posix.create_unnamed(&CreateOptions::new(100)).unwrap();
     let regions = [created, opened, unnamed];
-    assert_eq!([0, 1, 2], [0, 1, 2].map(|at: usize| regions[at].as_fd().as_raw_fd()));
+    assert_eq!([0, 1, 2], [0, 1, 2].map(|at: usize| regions[at].descriptor().unwrap().as_raw_fd()));
     regions[0].write_at(0, b"zero").unwrap();
     let mut bytes = [0; 4];
     regions[1].try_clone().unwrap().read_at(0, &mut bytes).unwrap();
@@ -255,7 +255,7 @@ fn child_without_standard_descriptors() {
     file.set_len(100).unwrap();
     assert_eq!(file.as_raw_fd(), 0);
     let adopted = PosixRegion::try_from(OwnedFd::from(file)).unwrap();
-    assert_eq!((adopted.len(), adopted.as_fd().as_raw_fd()), (100, 0));
+    assert_eq!((adopted.len(), adopted.descriptor().unwrap().as_raw_fd()), (100, 0));
     drop(adopted);
     Posix.remove(&name).unwrap();
     std::process::exit(42);

@@ -1,6 +1,6 @@
 //! A parent and its child, with memory that nobody else can find.
 
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::Command;
 
 use shared_region::{Backend, CreateOptions, OpenOptions, Posix, PosixRegion, SharedRegion, Sysv, SysvRegion};
@@ -63,7 +63,10 @@ fn a_parent_in_rust_passes_what_has_no_name_to_a_child_in_c() {
         let region = Posix.create_unnamed(&options).unwrap();
         let mut child = c.command();
         // Its standard input is the descriptor.
-        is_answered(&region, child.args(["child", "0"]).stdin(region.as_fd().try_clone_to_owned().unwrap()));
+        is_answered(
+            &region,
+            child.args(["child", "0"]).stdin(region.descriptor().unwrap().try_clone_to_owned().unwrap()),
+        );
     }
 }
 

@@ -79,6 +79,10 @@ pub(crate) fn store() -> io::Result<Store> {
     unsupported()
 }
 
+pub(crate) fn store_identity() -> io::Result<(u64, u64)> {
+    unsupported()
+}
+
 pub(crate) fn list() -> io::Result<Vec<(OsString, Stat)>> {
     unsupported()
 }

@@ -97,7 +97,7 @@ pub(crate) fn link(file: &File, name: &CStr) -> io::Result<()> {
 
 pub(crate) fn can_link(file: &File) -> bool {
     let ours = look(file).map(|(_, stat)| stat.device()).ok();
-    let store = retry(|| fs::metadata(directory())).map(|metadata| metadata.dev()).ok();
+    let store = store_identity().map(|(device, _)| device).ok();
     // The source is looked up before the target, which is known to exist.
     ours.is_some() && ours == store && says(&link_to(file, DIRECTORY), Errno::EEXIST)
 }
@@ -189,6 +189,10 @@ pub(crate) fn store() -> io::Result<Store> {
         inodes_free: wide(stat.files_available()),
         read_only: stat.flags().contains(FsFlags::ST_RDONLY),
     })
+}
+
+pub(crate) fn store_identity() -> io::Result<(u64, u64)> {
+    retry(|| fs::metadata(directory())).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 pub(crate) fn list() -> io::Result<Vec<(OsString, Stat)>> {

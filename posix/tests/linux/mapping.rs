@@ -3,7 +3,7 @@
 use nix::libc;
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
-use shared_region_posix::{MapAccess, Object, OpenOptions, unlink};
+use shared_region_posix::{MapAccess, Mapping, Object, OpenOptions, Reserved, Sizing, unlink};
 
 use crate::support::{Name, code, end_of, filled, get, put};
 
@@ -28,6 +28,27 @@ fn a_mapping_outlives_descriptor_and_name() {
     let map = filled(&name.create(0), PAGE, 5);
     unlink(&name).unwrap();
     assert_eq!(get(&map, 100), 5);
+}
+
+/// How many KiB of a mapping are mapped in.
+fn resident(map: &Mapping) -> u64 {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let (_, own) = maps.split_at(maps.find(&format!("\n{:x}-", map.as_ptr() as usize)).unwrap());
+    let line = own.lines().find(|line| line.starts_with("Rss:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_populated_mapping_has_its_pages_at_once_and_a_plain_one_has_not() {
+    let object = Object::memfd(c"test", 0o600).unwrap();
+    assert_eq!(object.reserve(0, 3 * PAGE as u64, Sizing::Extend).unwrap(), Reserved::Yes);
+    for access in [MapAccess::ReadWrite, MapAccess::ReadOnly] {
+        assert_eq!(resident(&object.map(3 * PAGE, access).unwrap()), 0);
+        assert_eq!(resident(&object.map_populated(3 * PAGE, access).unwrap()), 12);
+    }
+    // What lies past the end is no error, and still not there.
+    assert_eq!(resident(&object.map_populated(5 * PAGE, MapAccess::ReadWrite).unwrap()), 12);
+    assert_eq!(code(object.map_populated(0, MapAccess::ReadWrite)), libc::EINVAL);
 }
 
 #[test]

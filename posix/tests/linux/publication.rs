@@ -6,7 +6,7 @@ use std::thread;
 
 use nix::libc;
 use nix::mount::MsFlags;
-use shared_region_posix::{MapAccess, Object, OpenOptions, Sizing, kind, list, unlink};
+use shared_region_posix::{MapAccess, Object, OpenOptions, Sizing, kind, list, store_identity, unlink};
 
 use crate::support::{Name, become_nobody, code, get, is_child, own_mounts, own_store, put, run_as_root, without_proc};
 
@@ -126,7 +126,9 @@ fn child_publishes_without_proc() {
     if !is_child() {
         return;
     }
+    let outside = store_identity().unwrap();
     own_store("tmpfs", MsFlags::empty(), "size=1M,mode=1777");
+    assert_ne!(store_identity().unwrap(), outside);
     without_proc();
     let name = Name::new();
     publish(&name);
