@@ -471,9 +471,11 @@ pub trait Backend: Debug + Send + Sync {
     ///
     /// # Platform-specific behavior
     ///
-    /// - **POSIX** on Linux: looks for the object among the mappings and descriptors of every process in `/proc`.
-    ///   Processes of a PID namespace that is not below that of `/proc`, and descriptors on their way through a socket,
-    ///   are not seen, and nothing tells that they are there. Elsewhere `Unsupported`.
+    /// - **POSIX** on Linux: asks the kernel whether anybody has it, as [`remove_if_unused`](Self::remove_if_unused) does;
+    ///   nobody is a complete answer then. Else it looks for the object among the mappings and descriptors of every process
+    ///   in `/proc`. Processes of a PID namespace that is not below that of `/proc`, and descriptors on their way through a
+    ///   socket, are not seen: outside of the initial PID namespace what is seen is never complete. Elsewhere
+    ///   `Unsupported`.
     /// - **System V** on Linux: looks among the mappings of every process in `/proc`, until as many are found as the kernel
     ///   counts. Elsewhere `Unsupported`.
     fn holders(&self, name: &RegionName) -> Result<Holders> {
@@ -506,9 +508,8 @@ pub trait Backend: Debug + Send + Sync {
             .reason("this backend cannot tell who holds a region"))
     }
 
-    /// Removes a region that nobody holds, to clean up after a crash; says `false` if somebody holds it.
-    ///
-    /// A process that opens it between the look and the removal keeps a region without a name.
+    /// Removes a region that nobody holds, to clean up after a crash; says `false` if somebody holds it: has it mapped or
+    /// open, or has its descriptor on the way through a socket, in any program.
     ///
     /// # Errors
     ///
@@ -519,9 +520,14 @@ pub trait Backend: Debug + Send + Sync {
     ///
     /// # Platform-specific behavior
     ///
-    /// - **POSIX** on Linux: looks for a holder as [`holders`](Self::holders) does. If a process may not be looked into the
-    ///   answer is `Unsupported`; that can happen to root too, in a sandbox. Elsewhere `Unsupported`.
-    /// - **System V**: the attach count.
+    /// - **POSIX** on Linux: asks for a write lease, which the kernel grants to the object's owner (or `CAP_LEASE`) if and
+    ///   only if nobody holds it, in whatever PID namespace, and keeps it while the name is removed, so that nobody can come
+    ///   in between: who opens it in those microseconds waits, or is told `EAGAIN` with `O_NONBLOCK` (this crate waits). No
+    ///   privilege and no `/proc` is needed, and no signal reaches this process. Where no lease can be had (another user's
+    ///   object, `fs.leases-enable` 0, a store on another file system than tmpfs, ramfs and ext4) it looks for a holder as
+    ///   [`holders`](Self::holders) does, and says `Unsupported` where that may overlook somebody. Elsewhere `Unsupported`.
+    /// - **System V**: the attach count. A process that attaches it between the look and the removal keeps a segment
+    ///   without a key.
     fn remove_if_unused(&self, name: &RegionName) -> Result<bool> {
         self.remove_id_if_unused(&RegionId::named(self.name(), *name))
     }

@@ -48,8 +48,9 @@ impl Holders {
     ///
     /// # Platform-specific behavior
     ///
-    /// - **POSIX**: every process that `/proc` has could be looked into. What `/proc` does not have is never seen:
-    ///   [`Backend::holders`](crate::Backend::holders) lists it.
+    /// - **POSIX**: the kernel says that nobody has it; or every process of the machine could be looked into, which is never
+    ///   so outside of the initial PID namespace. What no process shows, such as a descriptor on its way through a socket,
+    ///   may be missing among those that are told, but no region that somebody has is told to be complete and nobody's.
     /// - **System V**: as many attachments were seen as the kernel counts.
     pub const fn is_complete(&self) -> bool {
         self.complete

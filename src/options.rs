@@ -644,8 +644,9 @@ impl OpenOptions {
         mapped.map_err(|error| region.describe(error, "open"))
     }
 
-    /// Calls `attempt` until it says something else than [`NotFound`](ErrorKind::NotFound) or
-    /// [`NotReady`](ErrorKind::NotReady), or the time that these options grant is over. For backends.
+    /// Calls `attempt` until it says something else than [`NotFound`](ErrorKind::NotFound),
+    /// [`NotReady`](ErrorKind::NotReady) or [`Busy`](ErrorKind::Busy), or the time that these options grant is over. For
+    /// backends.
     ///
     /// # Errors
     ///
@@ -658,8 +659,8 @@ impl OpenOptions {
                 Err(error) => error,
             };
             let patience = match (error.kind(), self.timeout) {
-                (ErrorKind::NotFound | ErrorKind::NotReady, Some(timeout)) => timeout,
-                (ErrorKind::NotReady, None) => Self::READY_TIMEOUT,
+                (ErrorKind::NotFound | ErrorKind::NotReady | ErrorKind::Busy, Some(timeout)) => timeout,
+                (ErrorKind::NotReady | ErrorKind::Busy, None) => Self::READY_TIMEOUT,
                 _ => return Err(error),
             };
             if !waiting.get_or_insert_with(|| Backoff::new(patience)).pause() {

@@ -15,7 +15,7 @@ use crate::ls;
 ///
 /// --orphans removes what nobody has attached, and whose creator (System V) has ended. It shows them and asks first, and
 /// looks again before it removes each. What `shm create`, `shm copy` or ipcmk(1) made is an orphan until somebody attaches
-/// it. Processes of other PID namespaces that share /dev/shm are not seen.
+/// it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = identity::FORMS)]
 pub(crate) struct Args {

@@ -71,7 +71,7 @@ mod stat;
 mod store;
 mod sys;
 
-pub use crate::holders::{HeldMapping, Holder, Holders, holders, holders_of, is_held};
+pub use crate::holders::{HeldMapping, Holder, Holders, holders, holders_of, is_held, is_unused, unlink_if_unused};
 pub use crate::mapping::{MapAccess, Mapping};
 pub use crate::object::Object;
 pub use crate::open::OpenOptions;

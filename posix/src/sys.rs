@@ -5,7 +5,7 @@
 //! - `create_unlinked`, `link`, `can_link`, `memfd`, `forbid_shrink`, `forbid_growth`: objects without a
 //!   name;
 //! - `check_room`, `reserve`, `clear_tail`, `lock_for_growth` with its `Lock`, `prefault`: storage;
-//! - `holders_of`, `is_held`.
+//! - `holders_of`, `is_held`, `is_unused`, `unlink_if_unused`.
 
 use std::fs::File;
 use std::hint::black_box;

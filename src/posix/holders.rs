@@ -3,7 +3,7 @@
 use shared_region_posix::{self as leaf, Stat};
 
 use super::failure::Subject;
-use super::{NAME, look, native, own, stat};
+use super::{look, native, not_found, own, stat};
 use crate::backend::HOLDERS;
 use crate::error::{ErrorKind, Result};
 use crate::holders::{HeldMapping, Holder, Holders, unknown};
@@ -16,12 +16,28 @@ fn object(stat: &Stat) -> (u64, u64) {
 }
 
 pub(super) fn find(ids: &[RegionId]) -> Result<Vec<Result<Holders>>> {
-    let known = ids.iter().map(|id| stat(&Subject::new(own(id, HOLDERS)?, HOLDERS)).map(|stat| object(&stat)));
+    let known = ids.iter().map(|id| {
+        let stat = stat(&Subject::new(own(id, HOLDERS)?, HOLDERS))?;
+        // Of what nobody holds no process need be looked at.
+        Ok((object(&stat), leaf::is_unused(native(id)).ok()))
+    });
     let known: Vec<Result<_>> = known.collect();
-    let objects: Vec<_> = known.iter().flatten().copied().collect();
-    let found = leaf::holders_of(&objects).map_err(|error| unknown(&error).operation(HOLDERS).backend(NAME))?;
-    let mut found = found.iter().map(convert);
-    Ok(known.into_iter().filter_map(|known| known.map(|_| found.next()).transpose()).collect())
+    let objects: Vec<_> =
+        known.iter().flatten().filter(|(_, unused)| *unused != Some(true)).map(|(object, _)| *object).collect();
+    let walked = leaf::holders_of(&objects);
+    let mut found = walked.iter().flatten().map(convert);
+    let mut told = |id: &RegionId, (_, unused): ((u64, u64), Option<bool>)| match (unused, &walked) {
+        (Some(true), _) => Ok(Holders::new(Vec::new(), true)),
+        (_, Ok(_)) => {
+            let seen = found.next().unwrap_or_else(|| Holders::new(Vec::new(), false));
+            // The kernel says that somebody has it, whom the look did not find.
+            let missed = unused == Some(false) && seen.processes().is_empty();
+            Ok(if missed { Holders::new(Vec::new(), false) } else { seen })
+        }
+        (Some(false), Err(_)) => Ok(Holders::new(Vec::new(), false)),
+        (None, Err(error)) => Err(Subject::new(id, HOLDERS).told(unknown(error))),
+    };
+    Ok(ids.iter().zip(known).map(|(id, known)| known.and_then(|known| told(id, known))).collect())
 }
 
 fn convert(found: &leaf::Holders) -> Holders {
@@ -38,14 +54,22 @@ fn convert(found: &leaf::Holders) -> Holders {
 
 pub(super) fn remove_if_none(id: &RegionId) -> Result<bool> {
     let subject = Subject::new(id, "remove if unused");
-    let before = object(&stat(&subject)?);
+    let now = stat(&subject)?;
+    let before = object(&now);
+    match leaf::unlink_if_unused(native(id)) {
+        Ok(removed) => return Ok(removed),
+        // What can come of the removal, and what comes of a question that cannot be answered here.
+        Err(error) if not_found(&error) => return Err(subject.failed(&error)),
+        Err(_) => {}
+    }
     match leaf::is_held(before.0, before.1).map_err(|error| subject.told(unknown(&error)))? {
         Some(true) => return Ok(false),
         Some(false) => {}
         None => {
-            return Err(subject.error(ErrorKind::Unsupported).reason(
-                "some processes could not be looked into, and one of them may hold it: run as root, or ask those who use it",
-            ));
+            return Err(subject.error(ErrorKind::Unsupported).reason(format!(
+                "the kernel tells its owner alone whether it is held, and not all processes could be looked into: run as uid {}, or ask those who use it",
+                now.uid()
+            )));
         }
     }
     if look(&subject)?.is_none_or(|now| object(&now) != before) {

@@ -344,7 +344,7 @@ suite! {
             a_forked_child_that_inherited_a_region_holds_it,
             who_has_only_a_descriptor_holds_a_region,
             who_has_it_mapped_alone_holds_a_region,
-            another_user_is_told_why_unless_a_holder_is_seen,
+            an_ordinary_user_removes_what_they_left_behind,
             another_users_region_is_never_removed_if_unused,
         }
         names {

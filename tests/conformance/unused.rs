@@ -153,8 +153,8 @@ pub fn keeps_a_mapping<S: Sut>(arguments: &[String]) {
     is_kept::<S>(&name);
 }
 
-/// As another user, who may look into nobody else's processes: a count still tells, and what is seen is seen.
-pub fn another_user_is_told_why_unless_a_holder_is_seen<S: Sut>() {
+/// As another user, who may look into nobody else's processes.
+pub fn an_ordinary_user_removes_what_they_left_behind<S: Sut>() {
     if !is_root() {
         return skip::<S>("it takes a second user");
     }
@@ -175,11 +175,7 @@ pub fn removes_as_another_user<S: Sut>(arguments: &[String]) {
     drop(region);
     is_kept::<S>(&name);
     other.finish();
-    if S::backend().capabilities().attach_count() {
-        is_removed::<S>(&name);
-    } else {
-        is_unknown::<S>(&name);
-    }
+    is_removed::<S>(&name);
 }
 
 fn is_unknown<S: Sut>(name: &RegionName) {

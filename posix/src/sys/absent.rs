@@ -94,3 +94,11 @@ pub(crate) fn holders_of(_objects: &[(u64, u64)]) -> io::Result<Vec<Holders>> {
 pub(crate) fn is_held(_device: u64, _inode: u64) -> io::Result<Option<bool>> {
     unsupported()
 }
+
+pub(crate) fn is_unused(_name: &CStr) -> io::Result<bool> {
+    unsupported()
+}
+
+pub(crate) fn unlink_if_unused(_name: &CStr) -> io::Result<bool> {
+    unsupported()
+}

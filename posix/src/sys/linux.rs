@@ -26,9 +26,11 @@ use crate::store::{EntryKind, Store};
 mod holders;
 mod raw;
 mod space;
+mod unused;
 
 pub(crate) use holders::{holders_of, is_held};
 pub(crate) use space::{Lock, check_room, clear_tail, lock_for_growth, reserve};
+pub(crate) use unused::{is_unused, unlink_if_unused};
 
 /// Where glibc and musl keep the objects.
 const DIRECTORY: &CStr = c"/dev/shm";

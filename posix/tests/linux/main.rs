@@ -15,3 +15,4 @@ mod objects;
 mod publication;
 mod space;
 mod support;
+mod unused;

@@ -109,7 +109,9 @@ impl<'a> Look<'a> {
         let status = text("/proc/thread-self/status")?;
         // One number for each namespace from that of `/proc` on down; proc_pid_status(5).
         let own_numbers = field(&status, "NSpid:").is_some_and(|ids| ids.split_ascii_whitespace().count() == 1);
-        Ok(Self { objects, devices, hidden: hides_processes(&status)?, own_numbers })
+        let hidden =
+            hides_processes(&status)? || !in_initial_namespace() || !devices.iter().all(|&device| agrees(device));
+        Ok(Self { objects, devices, hidden, own_numbers })
     }
 
     /// Looks into every process, until `seen` has had enough; returns how many could not be looked into.
@@ -234,6 +236,19 @@ fn hides_processes(status: &str) -> io::Result<bool> {
     // The capability reaches beyond a user namespace only from the first one, which maps all ids.
     let first = users.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
     Ok(!first || capabilities.is_none_or(|set| set & MAY_LOOK_INTO_ALL == 0))
+}
+
+/// Whether this is the PID namespace in which all processes are.
+fn in_initial_namespace() -> bool {
+    /// `PROC_PID_INIT_INO` in the kernel's include/linux/proc_ns.h.
+    const INITIAL: &str = "pid:[4026531836]";
+    fs::read_link("/proc/thread-self/ns/pid").is_ok_and(|name| name.as_os_str() == INITIAL)
+}
+
+/// Whether mappings on a device are known to be told by its number: not where the store is no tmpfs or the like.
+fn agrees(device: u64) -> bool {
+    let in_store = fs::metadata(super::directory()).is_ok_and(|store| store.dev() == device);
+    !in_store || super::unused::is_exact(super::DIRECTORY)
 }
 
 /// Whether a line of `mountinfo` is a mount on `/proc` with the option `hidepid`.

@@ -78,3 +78,32 @@ pub(super) fn share_descriptors(one: u32, other: u32) -> bool {
     // SAFETY: kcmp(2) takes numbers only, and touches no memory of this process.
     unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_FILES, 0_usize, 0_usize) == 0 }
 }
+
+/// Takes a lease on an open file (`F_WRLCK`), or gives it up (`F_UNLCK`).
+///
+/// Whoever opens the file meanwhile has the kernel send a signal here. It is one that this program leaves alone and the
+/// system ignores then, so that nothing is delivered; SIGIO, the default, would end a program.
+pub(super) fn lease(fd: BorrowedFd<'_>, kind: i32) -> Result<(), Errno> {
+    /// From the kernel's include/uapi/asm-generic/fcntl.h.
+    const F_SETSIG: libc::c_int = 10;
+    if kind != libc::F_UNLCK {
+        let quiet = [libc::SIGURG, libc::SIGWINCH].into_iter().find(|&signal| is_default(signal));
+        // SAFETY: `fd` is borrowed, so it is open during the call, and F_SETSIG takes a number; fcntl(2).
+        let set = unsafe { libc::fcntl(fd.as_raw_fd(), F_SETSIG, quiet.unwrap_or(libc::SIGURG)) };
+        Errno::result(set)?;
+    }
+    // SAFETY: `fd` is borrowed, so it is open during the call, and F_SETLEASE takes a number; fcntl(2).
+    Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, kind) }).map(drop)
+}
+
+/// Whether a signal has its default action here.
+fn is_default(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is set, and `action` has room for the struct that the call writes; sigaction(2).
+    if unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: the struct consists of integers and an optional function, for all of which zeros are valid, or what the
+    // call wrote.
+    unsafe { action.assume_init() }.sa_sigaction == libc::SIG_DFL
+}

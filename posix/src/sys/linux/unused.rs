@@ -1,0 +1,154 @@
+//! Asks the kernel whether anybody holds an object, by a lease.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::libc;
+use nix::sys::stat::Mode;
+use nix::sys::statfs::{EXT4_SUPER_MAGIC, FsType, TMPFS_MAGIC, fstatfs, statfs};
+
+use super::{DIRECTORY, StorePath, kind, look, raw, unlink};
+use crate::store::EntryKind;
+use crate::sys::{error, retry};
+
+/// From the kernel's include/uapi/linux/magic.h.
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+
+/// Where all who use a file hold its one inode. Measured: on overlayfs a mapping holds the file below instead, so that a
+/// lease is granted in spite of it, and its device is another.
+const EXACT: [FsType; 3] = [TMPFS_MAGIC, RAMFS_MAGIC, EXT4_SUPER_MAGIC];
+
+pub(super) fn is_exact(path: &CStr) -> bool {
+    retry(|| Ok(statfs(path)?)).is_ok_and(|system| EXACT.contains(&system.filesystem_type()))
+}
+
+/// How long one waits for others who ask, and for a lease of somebody else's.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(crate) fn is_unused(name: &CStr) -> io::Result<bool> {
+    let _turn = Turn::take();
+    Question::open(name)?.grants_lease()
+}
+
+pub(crate) fn unlink_if_unused(name: &CStr) -> io::Result<bool> {
+    let _turn = Turn::take();
+    let question = Question::open(name)?;
+    if !question.grants_lease()? {
+        return Ok(false);
+    }
+    // Nobody can open it now. That the name still means it is all that is left to see.
+    let (_, asked) = look(&question.file)?;
+    let (_, named) = kind(name)?;
+    if (named.device(), named.inode()) != (asked.device(), asked.inode()) {
+        return Err(error(libc::ENOENT));
+    }
+    retry(|| unlink(name)).map(|()| true)
+}
+
+/// One's turn to ask, among all who do so by this crate: to open an object in order to ask is to hold it, so two who ask
+/// at once would each take the other for a user. It is a lock on the store's directory, which anybody can take and keep:
+/// after a while it is done without, and the worst is an answer "in use".
+struct Turn(Option<File>);
+
+impl Turn {
+    fn take() -> Self {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let Ok(directory) = retry(|| Ok(open(DIRECTORY, flags, Mode::empty())?)) else { return Self(None) };
+        let directory = File::from(directory);
+        let mut patience = Patience::new();
+        loop {
+            match raw::flock(directory.as_fd(), libc::LOCK_EX | libc::LOCK_NB) {
+                Ok(()) => return Self(Some(directory)),
+                Err(Errno::EWOULDBLOCK | Errno::EINTR) if patience.pause() => {}
+                Err(_) => return Self(None),
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Closing alone would leave the lock to a child that was forked meanwhile.
+        if let Some(directory) = &self.0 {
+            let _ = raw::flock(directory.as_fd(), libc::LOCK_UN);
+        }
+    }
+}
+
+/// An object, opened for nothing but the question: a description of its own, as a lease asked for through a shared one is
+/// granted in spite of those who share it.
+struct Question {
+    file: File,
+}
+
+impl Question {
+    fn open(name: &CStr) -> io::Result<Self> {
+        let path = StorePath::new(name)?;
+        let guard = OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let mut patience = Patience::new();
+        let mut access = OFlag::O_RDONLY;
+        loop {
+            match open(path.as_c_str(), access | guard, Mode::empty()) {
+                Ok(file) => {
+                    let file = File::from(file);
+                    if look(&file)?.0 != EntryKind::SharedMemory {
+                        return Err(error(libc::ENODEV));
+                    }
+                    return Ok(Self { file });
+                }
+                // A mode such as 0200: either access will do.
+                Err(Errno::EACCES) if access == OFlag::O_RDONLY => access = OFlag::O_WRONLY,
+                Err(Errno::EINTR) => {}
+                // Somebody has a lease on it.
+                Err(Errno::EWOULDBLOCK) if patience.pause() => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Whether no other description of the object exists; if so none can be made until this is dropped.
+    fn grants_lease(&self) -> io::Result<bool> {
+        if !EXACT.contains(&retry(|| Ok(fstatfs(&self.file)?))?.filesystem_type()) {
+            return Err(error(libc::EOPNOTSUPP));
+        }
+        match raw::lease(self.file.as_fd(), libc::F_WRLCK) {
+            Ok(()) => Ok(true),
+            Err(Errno::EAGAIN) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        // As for a lock: a child that was forked meanwhile would keep it. Without a lease this changes nothing.
+        let _ = raw::lease(self.file.as_fd(), libc::F_UNLCK);
+    }
+}
+
+/// Waits between attempts, for a second in all.
+struct Patience {
+    start: Option<Instant>,
+    pause: Duration,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self { start: None, pause: Duration::from_micros(10) }
+    }
+
+    fn pause(&mut self) -> bool {
+        if self.start.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+            return false;
+        }
+        thread::sleep(self.pause);
+        self.pause = (self.pause * 2).min(Duration::from_millis(2));
+        true
+    }
+}
