@@ -522,7 +522,8 @@ pub trait Backend: Debug + Send + Sync {
     ///
     /// - **POSIX** on Linux: asks for a write lease, which the kernel grants to the object's owner (or `CAP_LEASE`) if and
     ///   only if nobody holds it, in whatever PID namespace, and keeps it while the name is removed, so that nobody can come
-    ///   in between: who opens it in those microseconds waits, or is told `EAGAIN` with `O_NONBLOCK` (this crate waits). No
+    ///   in between: who opens it in those microseconds waits, or is told `EAGAIN` with `O_NONBLOCK` (this crate waits). Who
+    ///   had looked the name up before gets an object without a name, which this crate takes for a missing one. No
     ///   privilege and no `/proc` is needed, and no signal reaches this process. Where no lease can be had (another user's
     ///   object, `fs.leases-enable` 0, a store on another file system than tmpfs, ramfs and ext4) it looks for a holder as
     ///   [`holders`](Self::holders) does, and says `Unsupported` where that may overlook somebody. Elsewhere `Unsupported`.

@@ -254,7 +254,8 @@ pub fn is_unused(name: &CStr) -> io::Result<bool> {
 }
 
 /// Removes a name if nobody holds its object, and says whether it did. Asking and removing are one act: who comes in
-/// between waits, and then finds no such name.
+/// between waits, and then finds no such name. (Who had looked the name up already, and opens the object after the removal,
+/// gets it without a name: [`OpenOptions::open`](crate::OpenOptions::open) takes that for a missing one.)
 ///
 /// What is left is a window of one system call in which a process that does not ask can give the name to another object.
 ///

@@ -91,7 +91,8 @@ impl OpenOptions {
     ///
     /// # Errors
     ///
-    /// - `NotFound` (`ENOENT`): there is no such object, or on Linux no `/dev/shm`.
+    /// - `NotFound` (`ENOENT`): there is no such object, also where it was removed while this opened it (Linux), or on
+    ///   Linux no `/dev/shm`.
     /// - `AlreadyExists` (`EEXIST`): with `create_new`, the name is taken, by whatever it may be.
     /// - `PermissionDenied` (`EACCES`): its mode does not allow this.
     /// - `EINVAL`: no valid name, or `create_new` without `write`. `ENAMETOOLONG`: over 255 bytes.
@@ -128,6 +129,10 @@ impl OpenOptions {
         })?;
         if kind != EntryKind::SharedMemory {
             return Err(sys::error(libc::ENODEV));
+        }
+        // The name was looked up before it was removed, and the object opened after. Elsewhere links are not told.
+        if cfg!(target_os = "linux") && stat.links() == 0 {
+            return Err(sys::error(libc::ENOENT));
         }
         Ok((Object::new(file, self.write, Some(&stat)), stat))
     }

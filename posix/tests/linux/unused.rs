@@ -185,3 +185,50 @@ fn child_asks_while_others_open() {
     println!("{broken} opened during a question");
     assert_eq!(SIGNALS.load(Relaxed), 0);
 }
+
+#[test]
+fn nothing_is_removed_from_under_who_opens_it_at_that_moment() {
+    run("unused::child_removes_while_others_open");
+}
+
+#[test]
+#[ignore = "started by another test"]
+fn child_removes_while_others_open() {
+    if !is_child() {
+        return;
+    }
+    let name = Name::new();
+    let over = AtomicU32::new(0);
+    let (removed, opened) = std::thread::scope(|scope| {
+        let remover = scope.spawn(|| {
+            let mut removed = 0;
+            for _ in 0..100_000 {
+                match OpenOptions::new().write(true).create_new(true).open(&name) {
+                    Ok(made) => drop(made),
+                    // It is kept from the last round.
+                    Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EEXIST)),
+                }
+                removed += u32::from(unlink_if_unused(&name).unwrap());
+            }
+            over.store(1, Relaxed);
+            removed
+        });
+        let opener = scope.spawn(|| {
+            let mut opened = 0;
+            while over.load(Relaxed) == 0 {
+                match OpenOptions::new().open(&name) {
+                    Ok((object, stat)) => {
+                        // As it was opened, and while it is held.
+                        assert_eq!((stat.links(), object.stat().unwrap().links()), (1, 1), "lost while it was held");
+                        opened += 1;
+                    }
+                    Err(error) => assert!([Some(libc::ENOENT), Some(libc::EAGAIN)].contains(&error.raw_os_error())),
+                }
+            }
+            opened
+        });
+        (remover.join().unwrap(), opener.join().unwrap())
+    });
+    println!("{removed} removed, {opened} opened");
+    assert!(removed > 0 && opened > 0);
+}
