@@ -230,9 +230,8 @@ pub(super) fn unnamed(options: &CreateOptions) -> Result<PosixRegion> {
         if lacking { error.reason(too_few_huge_pages(options.get_size())) } else { error }
     })?;
     let object = region.object("create")?;
-    let sealed = object.forbid_shrink();
     // A size that is no multiple of a huge page's cannot be unmapped, and growing would let it come to that.
-    let sealed = sealed.and_then(|()| if huge { object.forbid_growth() } else { Ok(()) });
+    let sealed = object.add_seals(leaf::Seals::new().with_shrink(true).with_grow(huge));
     sealed.map_err(|error| subject.failed(&error))?;
     if !options.get_keep_descriptor() {
         region.object.close().map_err(|error| subject.failed(&error))?;
