@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::ptr::NonNull;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, FdFlag, SealFlag, fallocate, fcntl};
@@ -186,6 +187,26 @@ fn a_seal_and_no_lack_of_permission_is_told_for_execute_bits() {
     assert!(text.contains("F_SEAL_EXEC"), "{text}");
     let executable = Posix.create_unnamed(&CreateOptions::new(100).mode(0o700)).unwrap();
     executable.set_mode(0o755).unwrap();
+}
+
+#[test]
+fn a_seal_against_shrinking_keeps_no_page_and_one_against_writing_keeps_all() {
+    let region = unnamed();
+    region.fill_at(0, 2 * PAGE, 7).unwrap();
+    let file = File::from(descriptor_of(&region));
+    let free = || {
+        let start = NonNull::new(region.as_mut_ptr().unwrap()).unwrap();
+        // SAFETY: a page of a shared mapping that no reference covers; madvise(2).
+        let removed = unsafe { madvise(start.cast(), PAGE, MmapAdvise::MADV_REMOVE) };
+        let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        (removed, fallocate(&file, punch, PAGE as i64, PAGE as i64))
+    };
+    assert_eq!(free(), (Ok(()), Ok(())));
+    assert_eq!(region.metadata().unwrap().allocated(), Some(0));
+    region.fill_at(0, 2 * PAGE, 7).unwrap();
+    let _reader = region.share_read_only().unwrap();
+    assert_eq!(free(), (Err(Errno::EPERM), Err(Errno::EPERM)));
+    assert_eq!(region.metadata().unwrap().allocated(), Some(2 * PAGE as u64));
 }
 
 /// A listening socket's path, removed when dropped.
