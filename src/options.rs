@@ -25,6 +25,13 @@ pub enum Access {
 pub enum Allocation {
     /// At creation, so that a full store is [`NoSpace`](ErrorKind::NoSpace) then, and never SIGBUS at a later touch.
     ///
+    /// Unless a peer that may write frees pages again (`MADV_REMOVE`, `FALLOC_FL_PUNCH_HOLE`): see "What a peer can do" of
+    /// [`SharedRegion`].
+    ///
+    /// On a machine of several NUMA nodes all pages come from the creator's node, or from where its memory policy and the
+    /// mount option `mpol` of `/dev/shm` send them. With [`Lazy`](Self::Lazy) each comes from the node of whoever touches it
+    /// first. (By numa(7), tmpfs(5) and the kernel's documentation; only one node was there to measure.)
+    ///
     /// A container's memory limit is not the store's: past it the kernel kills. So from 16 MiB on the size is compared
     /// with the room under each of [`memory_limits`](crate::memory_limits) first, and too little is `NoSpace` too.
     #[default]
@@ -72,6 +79,9 @@ pub enum Removal {
     Explicit,
     /// The handle that created the object, when it is dropped in the process that created it. A clone, a handle that
     /// opened the region, and the copy of the handle in a forked child never remove anything.
+    ///
+    /// So nothing is removed where nothing is dropped: by `std::process::exit`, `abort`, or a signal; nor in a daemon that
+    /// created the region before it forked itself into the background. `Removal::LastUser` is for those.
     OnDrop,
 }
 

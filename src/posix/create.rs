@@ -2,6 +2,7 @@
 
 use std::io;
 
+use nix::libc;
 use shared_region_posix::{self as leaf, MapAccess, Object, Reserved, Sizing};
 
 use super::failure::{self, Subject};
@@ -215,6 +216,11 @@ pub(super) fn unnamed(options: &CreateOptions) -> Result<PosixRegion> {
             region.remove()?;
             (region.id, region.remover) = (None, None);
             return Ok(region);
+        }
+        Err(error) if error.raw_os_error() == Some(libc::EACCES) && options.get_mode() & 0o111 != 0 => {
+            return Err(subject.error(ErrorKind::PermissionDenied).errno(libc::EACCES).reason(
+                "the sysctl vm.memfd_noexec forbids execute bits to objects without a name: leave 0111 out of the mode",
+            ));
         }
         Err(error) => return Err(subject.failed(&error)),
     };

@@ -131,6 +131,16 @@ impl PosixRegion {
 
     /// Adopts a descriptor: maps the whole object, read-only where the descriptor or a seal allows no more.
     ///
+    /// **Whoever sent it may shrink the object afterwards, and the next safe read is SIGBUS.** Unless the sender is trusted,
+    /// demand that they cannot, by [`require_seals`](OpenOptions::require_seals): it is checked before the size is read.
+    ///
+    /// | what comes | `require_seals(shrink)` | without |
+    /// |---|---|---|
+    /// | a region of `create_unnamed`, of this crate | adopted, cannot shrink | adopted, cannot shrink |
+    /// | one that was given by [`share_read_only`](Self::share_read_only) | adopted read-only, nobody takes pages away | the same |
+    /// | a memfd, not sealed | `PermissionDenied`, names `F_SEAL_SHRINK` | adopted; its sender can shrink it |
+    /// | an object with a name, a regular file | `PermissionDenied`, as these take no seals | adopted; who may write can shrink it |
+    ///
     /// What is not shared memory by name can be adopted too: a memfd, a regular file. Nothing is waited for: a timeout
     /// among the options has no effect. The descriptor's close-on-exec flag stays as it was.
     ///
@@ -140,7 +150,8 @@ impl PosixRegion {
     ///
     /// - [`NotSharedMemory`](ErrorKind::NotSharedMemory): a pipe, socket, directory or device, which cannot be mapped.
     /// - [`PermissionDenied`](ErrorKind::PermissionDenied): it is open for writing alone, or for neither (`O_PATH`), or
-    ///   [`expect_owner`](OpenOptions::expect_owner) refused its owner.
+    ///   [`expect_owner`](OpenOptions::expect_owner) refused its owner, or it lacks a seal that
+    ///   [`require_seals`](OpenOptions::require_seals) asks for.
     /// - [`NotReady`](ErrorKind::NotReady): its size is 0.
     /// - [`SizeMismatch`](ErrorKind::SizeMismatch): it is smaller than [`min_size`](OpenOptions::min_size).
     /// - [`InvalidSize`](ErrorKind::InvalidSize): its size is over `isize::MAX`.
@@ -417,7 +428,9 @@ impl Drop for PosixRegion {
     }
 }
 
-/// Adopts a descriptor, as [`PosixRegion::from_fd`] does with default options.
+/// Adopts a descriptor, as [`PosixRegion::from_fd`] does with default options. **They demand no seals: whoever sent it may
+/// shrink the object, and the next safe read is SIGBUS.** For a sender that is not trusted there is `from_fd` with
+/// [`require_seals`](OpenOptions::require_seals).
 ///
 /// # Errors
 ///

@@ -13,9 +13,12 @@ use std::ptr::NonNull;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, FdFlag, SealFlag, fallocate, fcntl};
+use nix::libc;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mprotect};
-use nix::unistd::geteuid;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork, geteuid};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
@@ -207,6 +210,39 @@ fn a_seal_against_shrinking_keeps_no_page_and_one_against_writing_keeps_all() {
     let _reader = region.share_read_only().unwrap();
     assert_eq!(free(), (Err(Errno::EPERM), Err(Errno::EPERM)));
     assert_eq!(region.metadata().unwrap().allocated(), Some(2 * PAGE as u64));
+}
+
+#[test]
+fn an_unnamed_region_is_made_whatever_the_sysctl_memfd_noexec_says() {
+    if !geteuid().is_root() {
+        return eprintln!("skipped: only root makes PID namespaces");
+    }
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["--exact", "seals::child_under_memfd_noexec", "--ignored", "--nocapture"]);
+    assert_eq!(command.env("IDENTITIES_NOEXEC", "2").status().unwrap().code(), Some(42));
+}
+
+#[test]
+#[ignore = "run by another test as its second process"]
+fn child_under_memfd_noexec() {
+    let Ok(value) = std::env::var("IDENTITIES_NOEXEC") else { return };
+    // The sysctl belongs to the PID namespace, and only children of this process are in the new one.
+    unshare(CloneFlags::CLONE_NEWPID).unwrap();
+    // SAFETY: the other threads of this process wait for this one, and hold no lock that the child needs.
+    if let ForkResult::Parent { child } = unsafe { fork() }.unwrap() {
+        assert!(matches!(waitpid(child, None).unwrap(), WaitStatus::Exited(_, 0)));
+        std::process::exit(42);
+    }
+    let outcome = std::panic::catch_unwind(|| {
+        if let Err(error) = std::fs::write("/proc/sys/vm/memfd_noexec", &value) {
+            return eprintln!("skipped: the kernel is older than 6.3, or gives no leave: {error}");
+        }
+        unnamed().write_at(0, b"made").unwrap();
+        let text = refused(ErrorKind::PermissionDenied, Posix.create_unnamed(&CreateOptions::new(100).mode(0o700)));
+        assert!(text.contains("vm.memfd_noexec") && text.ends_with("(EACCES)"), "{text}");
+    });
+    // SAFETY: ends this process without running what belongs to its parent; _exit(2).
+    unsafe { libc::_exit(i32::from(outcome.is_err())) }
 }
 
 /// A listening socket's path, removed when dropped.
