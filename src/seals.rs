@@ -97,7 +97,7 @@ seals! {
     grow / with_grow, "F_SEAL_GROW";
     /// Nobody can write to it. Cannot be added while somebody has it mapped for writing.
     write / with_write, "F_SEAL_WRITE";
-    /// Nobody can write to it, or free pages of it, but through the mappings that exist, and those cannot free pages either. Linux 5.1.
+    /// Nobody can write to it but through the mappings that exist, and not even these can free pages of it. Linux 5.1.
     future_write / with_future_write, "F_SEAL_FUTURE_WRITE";
     /// No seal can be added any more.
     seal / with_seal, "F_SEAL_SEAL";

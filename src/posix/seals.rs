@@ -93,8 +93,8 @@ impl PosixRegion {
     ///
     /// # Errors
     ///
-    /// - [`Unsupported`](ErrorKind::Unsupported): the region has a name, or its file system no seals; the kernel does not
-    ///   know one of these; the descriptor was closed; not Linux.
+    /// - [`Unsupported`](ErrorKind::Unsupported): the region was made to take no seals, as all that has a name, or its file
+    ///   system has none; the kernel does not know one of these; the descriptor was closed; not Linux.
     /// - [`PermissionDenied`](ErrorKind::PermissionDenied): further seals are forbidden, even such as it has; or the
     ///   descriptor is for reading alone.
     /// - [`Busy`](ErrorKind::Busy): [`write`](Seals::write), and somebody has it mapped for writing, as this very region
@@ -191,9 +191,10 @@ impl PosixRegion {
             Err(error) => error,
         };
         let (kind, reason) = match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EPERM) if self.id().is_some() => {
-                (ErrorKind::Unsupported, "what has a name takes no seals: use a region of create_unnamed")
-            }
+            Some(Errno::EPERM) if seals_of(object).is_ok_and(|seals| seals == Seals::new().with_seal(true)) => (
+                ErrorKind::Unsupported,
+                "it was made to take no seals, as all that has a name: use a region of create_unnamed",
+            ),
             Some(Errno::EPERM) if !object.is_writable() => {
                 (ErrorKind::PermissionDenied, "its descriptor is for reading alone, and sealing takes one for writing")
             }

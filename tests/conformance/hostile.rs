@@ -203,6 +203,9 @@ pub fn uses_a_place<S: Sut>(arguments: &[String]) {
     }
     backend.remove(&name).unwrap();
     assert!(!backend.exists(&name).unwrap());
+    let unnamed = backend.create_unnamed(&CreateOptions::new(5000)).unwrap();
+    unnamed.write_at(4990, b"0123456789").unwrap();
+    assert_eq!(&bytes_of(&unnamed)[4990..], b"0123456789");
 }
 
 pub fn probe_leaves_nothing_behind<S: Sut>() {

@@ -123,7 +123,10 @@ fn seals_are_told_as_they_were_added() {
     let named = Posix.create_new(&name, &CreateOptions::new(100)).unwrap();
     assert_eq!(named.seals().unwrap(), SEAL);
     let text = refused(ErrorKind::Unsupported, named.add_seals(SHRINK));
-    assert!(text.contains("what has a name takes no seals"), "{text}");
+    assert!(text.contains("it was made to take no seals, as all that has a name"), "{text}");
+    let adopted = PosixRegion::try_from(descriptor_of(&named)).unwrap();
+    refused(ErrorKind::Unsupported, adopted.add_seals(SHRINK));
+    refused(ErrorKind::Unsupported, adopted.share_read_only());
     let closed = Posix.create_unnamed(&CreateOptions::new(100).keep_descriptor(false)).unwrap();
     refused(ErrorKind::Unsupported, closed.seals());
     refused(ErrorKind::Unsupported, closed.add_seals(SHRINK));
