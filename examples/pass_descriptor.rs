@@ -4,8 +4,10 @@
 //! $ cargo run --release --example pass_descriptor
 //! ```
 //!
-//! Nobody else can find the region, as it has no name at any time, nobody can shrink it (on Linux it is sealed), and it
-//! goes with its last user. Whoever has the descriptor may use it, also as another user and in another container.
+//! Nobody else can find the region, as it has no name at any time, and it goes with its last user. Whoever has the
+//! descriptor may use it, also as another user and in another container. On Linux it is sealed, and neither side has to
+//! trust the other: the receiver demands that nobody can shrink the region under it, which would be SIGBUS, and the sender
+//! forbids further seals, by which the receiver could take writing or growing away.
 
 use std::env;
 use std::error::Error;
@@ -18,12 +20,14 @@ use std::process::{Command, ExitCode};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage};
 use rustix::net::{SendFlags, recvmsg, sendmsg};
-use shared_region::{Backend, CreateOptions, OpenOptions, Posix, PosixRegion, SharedRegion, SharedRegionExt};
+use shared_region::{Backend, CreateOptions, OpenOptions, Posix, PosixRegion, Seals, SharedRegion, SharedRegionExt};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const QUESTION: usize = 0;
 const ANSWER: usize = 64;
+/// Whether this system has seals.
+const SEALED: bool = cfg!(target_os = "linux");
 
 fn main() -> ExitCode {
     let outcome = if env::args().nth(1).as_deref() == Some("receive") { receive() } else { send() };
@@ -40,6 +44,9 @@ fn main() -> ExitCode {
 fn send() -> Outcome<()> {
     let region = Posix.create_unnamed(&CreateOptions::new(4096))?;
     region.write_at(QUESTION, b"What is six by nine?")?;
+    if SEALED {
+        region.add_seals(Seals::new().with_seal(true))?;
+    }
 
     let (ours, theirs) = UnixStream::pair()?;
     let mut second = Command::new(env::current_exe()?).arg("receive").stdin(OwnedFd::from(theirs)).spawn()?;
@@ -67,7 +74,8 @@ fn send_descriptor(socket: &UnixStream, region: &impl SharedRegion) -> Outcome<(
 /// The second process: adopts the region that comes over its standard input, and answers.
 fn receive() -> Outcome<()> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let region = PosixRegion::from_fd(receive_descriptor(&socket)?, &OpenOptions::new().min_size(4096))?;
+    let options = OpenOptions::new().min_size(4096).require_seals(Seals::new().with_shrink(SEALED));
+    let region = PosixRegion::from_fd(receive_descriptor(&socket)?, &options)?;
     let mut question = [0; 20];
     region.read_at(QUESTION, &mut question)?;
     println!("asked: {}", String::from_utf8_lossy(&question));

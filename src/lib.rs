@@ -35,7 +35,8 @@
 //! | write for both backends | [`Capabilities`] says where they differ |
 //! | understand a failure | [`Error`], [`ErrorKind`] |
 //! | know the limits of a container | [`memory_limits`] |
-//! | adopt a descriptor | `PosixRegion`, by `TryFrom<OwnedFd>` |
+//! | adopt a descriptor | `PosixRegion::from_fd`, with [`OpenOptions::require_seals`] |
+//! | let others read and not write | `PosixRegion::share_read_only`; a mode such as 0640 for what has a name |
 //! | meet a C program by key or id | `SysvRegion` |
 //! | port C that calls `shmget` | [`porting`], a guide in three stages |
 //! | add a backend | implement [`Backend`] and [`SharedRegion`]; the setters marked "for backends" are yours |
@@ -75,6 +76,7 @@ mod posix;
 #[cfg(any(feature = "posix", feature = "sysv"))]
 mod process;
 mod region;
+mod seals;
 #[cfg(feature = "sysv")]
 mod sysv;
 
@@ -91,6 +93,7 @@ pub use options::{Access, Allocation, CreateOptions, HugePages, OpenOptions, Rem
 #[cfg(feature = "posix")]
 pub use posix::{Posix, PosixRegion};
 pub use region::SharedRegion;
+pub use seals::Seals;
 #[cfg(feature = "sysv")]
 pub use sysv::{Sysv, SysvRegion};
 

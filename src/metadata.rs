@@ -224,6 +224,7 @@ macro_rules! capabilities {
         /// | `attach_after_remove` | yes | on Linux |
         /// | `fixed_address` | no | on Linux |
         /// | `file_descriptor` | yes, unless the region's was closed (`keep_descriptor`) | no |
+        /// | `fixed_size` | no: a peer that may write may shrink it, unless it is sealed ([`Seals`](crate::Seals)) | yes |
         /// | `huge_pages` | no; but unnamed regions can have them | on Linux |
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
         #[must_use]
@@ -274,4 +275,6 @@ capabilities! {
     /// [`HugePages::Require`](crate::HugePages::Require) can be asked for a region with a name, where the machine has
     /// such pages.
     huge_pages / with_huge_pages,
+    /// Nobody can make a region smaller or larger, whatever they may do else.
+    fixed_size / with_fixed_size,
 }

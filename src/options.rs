@@ -8,6 +8,7 @@ use crate::limits::check_memory_limits;
 use crate::memory;
 use crate::metadata::Capabilities;
 use crate::region::SharedRegion;
+use crate::seals::Seals;
 
 /// Whether a mapping may be written through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +24,13 @@ pub enum Access {
 #[non_exhaustive]
 pub enum Allocation {
     /// At creation, so that a full store is [`NoSpace`](ErrorKind::NoSpace) then, and never SIGBUS at a later touch.
+    ///
+    /// Unless a peer that may write frees pages again (`MADV_REMOVE`, `FALLOC_FL_PUNCH_HOLE`): see "What a peer can do" of
+    /// [`SharedRegion`].
+    ///
+    /// On a machine of several NUMA nodes all pages come from the creator's node, or from where its memory policy and the
+    /// mount option `mpol` of `/dev/shm` send them. With [`Lazy`](Self::Lazy) each comes from the node of whoever touches it
+    /// first. (By numa(7), tmpfs(5) and the kernel's documentation; only one node was there to measure.)
     ///
     /// A container's memory limit is not the store's: past it the kernel kills. So from 16 MiB on the size is compared
     /// with the room under each of [`memory_limits`](crate::memory_limits) first, and too little is `NoSpace` too.
@@ -71,6 +79,9 @@ pub enum Removal {
     Explicit,
     /// The handle that created the object, when it is dropped in the process that created it. A clone, a handle that
     /// opened the region, and the copy of the handle in a forked child never remove anything.
+    ///
+    /// So nothing is removed where nothing is dropped: by `std::process::exit`, `abort`, or a signal; nor in a daemon that
+    /// created the region before it forked itself into the background. `Removal::LastUser` is for those.
     OnDrop,
 }
 
@@ -395,6 +406,7 @@ pub struct OpenOptions {
     min_size: usize,
     timeout: Option<Duration>,
     expect_owner: Option<u32>,
+    require_seals: Seals,
     prefault: bool,
     core_dump: bool,
     keep_descriptor: bool,
@@ -418,6 +430,7 @@ impl OpenOptions {
             min_size: 0,
             timeout: None,
             expect_owner: None,
+            require_seals: Seals::new(),
             prefault: false,
             core_dump: true,
             keep_descriptor: true,
@@ -454,6 +467,29 @@ impl OpenOptions {
     /// - **System V**: the owner is `uid`, and the creator is `uid` or root.
     pub const fn expect_owner(mut self, uid: u32) -> Self {
         self.expect_owner = Some(uid);
+        self
+    }
+
+    /// Refuses an object that lacks one of these seals, before its size is read and anything is mapped.
+    ///
+    /// Of a descriptor from others demand [`shrink`](Seals::shrink) at least: what they can shrink makes a safe read SIGBUS.
+    /// A sender that is trusted to write and not to take pages away needs no more; against that there is
+    /// [`future_write`](Seals::future_write). `F_SEAL_WRITE` counts as that, too.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **POSIX**: by descriptor (`PosixRegion::from_fd`) a missing seal is
+    ///   [`PermissionDenied`](ErrorKind::PermissionDenied), whose text names it. By name every demand is
+    ///   [`Unsupported`](ErrorKind::Unsupported), as objects with a name take no seals.
+    /// - **System V**: segments can neither shrink nor grow, so these two are granted. The others are
+    ///   [`Unsupported`](ErrorKind::Unsupported).
+    ///
+    /// # References
+    ///
+    /// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), File Sealing
+    #[doc(alias("F_GET_SEALS", "F_SEAL_SHRINK"))]
+    pub const fn require_seals(mut self, seals: Seals) -> Self {
+        self.require_seals = seals;
         self
     }
 
@@ -546,6 +582,11 @@ impl OpenOptions {
         self.expect_owner
     }
 
+    /// Returns the seals that an object must have.
+    pub const fn get_require_seals(&self) -> Seals {
+        self.require_seals
+    }
+
     /// Returns whether every page is mapped in.
     pub const fn get_prefault(&self) -> bool {
         self.prefault
@@ -581,10 +622,20 @@ impl OpenOptions {
     ///
     /// Those of [`validate`](Self::validate), and
     ///
-    /// - [`Unsupported`](ErrorKind::Unsupported): an address is asked for, and the capability is missing.
+    /// - [`Unsupported`](ErrorKind::Unsupported): an address is asked for, or a seal required, and the capability is missing.
+    ///   [`fixed_size`](Capabilities::fixed_size) is as good as the seals against shrinking and growing; a backend that has
+    ///   seals checks them itself, and passes these options here without.
     pub fn validate_for(&self, capabilities: Capabilities) -> Result<()> {
         self.validate()?;
-        validate_capability(self.fixed_address, capabilities).map_err(|error| error.operation("open"))
+        validate_capability(self.fixed_address, capabilities).map_err(|error| error.operation("open"))?;
+        let fixed = capabilities.fixed_size();
+        let missing = self.require_seals.missing_in(Seals::new().with_shrink(fixed).with_grow(fixed));
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported).operation("open").reason(format!(
+            "nothing seals it so ({missing}): pass a memfd by its descriptor, and adopt that (PosixRegion::from_fd)"
+        )))
     }
 
     /// Checks an object's size in bytes against these options, and returns it as a length to map. For backends.

@@ -20,6 +20,7 @@ mod handle;
 mod holders;
 mod publication;
 mod region;
+mod seals;
 
 pub(crate) use create::create_with;
 use failure::Subject;

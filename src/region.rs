@@ -34,8 +34,15 @@ use crate::options::Access;
 /// Whoever may write to the region can put any bytes anywhere in it, at any time: check what you read, after copying
 /// it out. On POSIX a peer with write permission can also shrink the object (`ftruncate`); touching the lost part is
 /// SIGBUS then, in every process. Against that there are two defences: give strangers the region on System V, whose
-/// segments cannot shrink, or pass them a memfd sealed with `F_SEAL_SHRINK`, which `PosixRegion` adopts from its
-/// descriptor.
+/// segments cannot shrink, or pass them a memfd sealed with `F_SEAL_SHRINK`, as `create_unnamed` makes them. Who receives
+/// one demands that seal by [`require_seals`](crate::OpenOptions::require_seals), lest it be the sender who shrinks it.
+///
+/// A peer with write permission can also free pages and leave the length as it is (`madvise(MADV_REMOVE)`,
+/// `fallocate(FALLOC_FL_PUNCH_HOLE)`), reserved ones too, and no seal against shrinking forbids it. They read as zeros
+/// then. The next touch takes a new page from the store: in a full `/dev/shm` that is SIGBUS. A memfd and a System V segment
+/// lie in no such store; their pages come back for as long as the machine has memory. Against that there is one
+/// defence: no write permission, by the mode, or by `PosixRegion::share_read_only`, after which not even
+/// mappings that can write can free pages.
 ///
 /// # Safety
 ///

@@ -102,6 +102,7 @@ impl Backend for Sysv {
             .with_attach_after_remove(cfg!(target_os = "linux"))
             .with_fixed_address(cfg!(target_os = "linux"))
             .with_huge_pages(cfg!(target_os = "linux"))
+            .with_fixed_size(true)
     }
 
     fn create_new(&self, name: &RegionName, options: &CreateOptions) -> Result<SysvRegion> {

@@ -232,7 +232,8 @@ mod sysv {
             .with_attach_count(true)
             .with_attach_after_remove(linux)
             .with_fixed_address(linux)
-            .with_huge_pages(linux);
+            .with_huge_pages(linux)
+            .with_fixed_size(true);
         assert_eq!(Sysv.capabilities(), table);
         assert_eq!("sysv".parse::<AnyBackend>().unwrap().capabilities(), table);
     }

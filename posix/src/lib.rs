@@ -66,6 +66,7 @@ mod holders;
 mod mapping;
 mod object;
 mod open;
+mod seals;
 mod space;
 mod stat;
 mod store;
@@ -75,6 +76,7 @@ pub use crate::holders::{HeldMapping, Holder, Holders, holders, holders_of, is_h
 pub use crate::mapping::{MapAccess, Mapping};
 pub use crate::object::Object;
 pub use crate::open::OpenOptions;
+pub use crate::seals::Seals;
 pub use crate::space::{GrowthLock, Reserved, Sizing};
 pub use crate::stat::Stat;
 pub use crate::store::{EntryKind, Store, kind, list, set_mode, set_owner, store, store_identity, unlink};

@@ -131,8 +131,9 @@ impl Object {
     ///
     /// It is reached by inheriting or receiving its descriptor. `debug_name` is what `/proc` shows, and
     /// need not be unique. The permission bits, `mode` whatever the umask says, count only for who
-    /// opens it anew through `/proc`. It can be sealed, for example by
-    /// [`forbid_shrink`](Self::forbid_shrink).
+    /// opens it anew through `/proc`. It can be sealed ([`add_seals`](Self::add_seals)).
+    ///
+    /// Without an execute bit in `mode` it never gets one (`F_SEAL_EXEC`), where the kernel knows of that.
     ///
     /// It takes memory from no store, so that no store's limit protects the machine from it.
     ///
@@ -140,15 +141,20 @@ impl Object {
     ///
     /// - `EINVAL`: `debug_name` is longer than 249 bytes.
     /// - `EMFILE`, `ENFILE`, `ENOMEM`: too many descriptors, no memory.
-    /// - `EPERM`: an execute bit in `mode` where the sysctl `vm.memfd_noexec` forbids those.
+    /// - `PermissionDenied` (`EACCES`): an execute bit in `mode` where the sysctl `vm.memfd_noexec` is 2.
     /// - `Unsupported`: not Linux.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// Linux 6.3 and later are told whether it may become executable, by `MFD_NOEXEC_SEAL` or `MFD_EXEC`. Without a
+    /// word the kernel writes a warning to its log, and early ones refuse where `vm.memfd_noexec` is 2.
     ///
     /// # References
     ///
     /// [memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html)
     #[doc(alias = "memfd_create")]
     pub fn memfd(debug_name: &CStr, mode: u32) -> io::Result<Self> {
-        let object = Self::new(sys::memfd(debug_name, false)?, true, None);
+        let object = Self::new(sys::memfd(debug_name, mode, false)?, true, None);
         object.set_mode(mode)?;
         Ok(object)
     }
@@ -172,43 +178,9 @@ impl Object {
     /// [memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html), `MFD_HUGETLB`
     #[doc(alias = "MFD_HUGETLB")]
     pub fn memfd_of_huge_pages(debug_name: &CStr, mode: u32) -> io::Result<Self> {
-        let object = Self::new(sys::memfd(debug_name, true)?, true, None);
+        let object = Self::new(sys::memfd(debug_name, mode, true)?, true, None);
         object.set_mode(mode)?;
         Ok(object)
-    }
-
-    /// Forbids everybody, for ever, to make a [`memfd`](Self::memfd) smaller.
-    ///
-    /// A process that maps a received object lives with the danger that a peer shrinks it, after which
-    /// touching the lost part is `SIGBUS`. With this seal, in place before the size is read, it cannot.
-    ///
-    /// # Errors
-    ///
-    /// - `PermissionDenied` (`EPERM`): it is no memfd, or one that may not be sealed (any more), or the
-    ///   descriptor is for reading only.
-    /// - `EINVAL`: its file system has no seals.
-    /// - `Unsupported`: not Linux.
-    ///
-    /// # References
-    ///
-    /// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), `F_ADD_SEALS`
-    #[doc(alias("F_ADD_SEALS", "F_SEAL_SHRINK"))]
-    pub fn forbid_shrink(&self) -> io::Result<()> {
-        sys::forbid_shrink(&self.file)
-    }
-
-    /// Forbids everybody, for ever, to make a [`memfd`](Self::memfd) larger.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`forbid_shrink`](Self::forbid_shrink).
-    ///
-    /// # References
-    ///
-    /// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), `F_ADD_SEALS`
-    #[doc(alias("F_ADD_SEALS", "F_SEAL_GROW"))]
-    pub fn forbid_growth(&self) -> io::Result<()> {
-        sys::forbid_growth(&self.file)
     }
 
     /// Returns whether the descriptor is for writing too. Asks no system call.

@@ -2,8 +2,8 @@
 //!
 //! - `open`, `unlink`, `kind`, `set_mode`, `set_owner`, `list`, `store`, `store_identity`: names;
 //! - `look`, `names_only`: what was opened;
-//! - `create_unlinked`, `link`, `can_link`, `memfd`, `forbid_shrink`, `forbid_growth`: objects without a
-//!   name;
+//! - `create_unlinked`, `link`, `can_link`, `memfd`: objects without a name;
+//! - `seals`, `add_seals`, `reopen_read_only`: what others may do;
 //! - `check_room`, `reserve`, `clear_tail`, `lock_for_growth` with its `Lock`, `prefault`: storage;
 //! - `holders_of`, `is_held`, `is_unused`, `unlink_if_unused`.
 

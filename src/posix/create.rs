@@ -2,6 +2,7 @@
 
 use std::io;
 
+use nix::libc;
 use shared_region_posix::{self as leaf, MapAccess, Object, Reserved, Sizing};
 
 use super::failure::{self, Subject};
@@ -216,6 +217,11 @@ pub(super) fn unnamed(options: &CreateOptions) -> Result<PosixRegion> {
             (region.id, region.remover) = (None, None);
             return Ok(region);
         }
+        Err(error) if error.raw_os_error() == Some(libc::EACCES) && options.get_mode() & 0o111 != 0 => {
+            return Err(subject.error(ErrorKind::PermissionDenied).errno(libc::EACCES).reason(
+                "the sysctl vm.memfd_noexec forbids execute bits to objects without a name: leave 0111 out of the mode",
+            ));
+        }
         Err(error) => return Err(subject.failed(&error)),
     };
     if huge {
@@ -230,9 +236,8 @@ pub(super) fn unnamed(options: &CreateOptions) -> Result<PosixRegion> {
         if lacking { error.reason(too_few_huge_pages(options.get_size())) } else { error }
     })?;
     let object = region.object("create")?;
-    let sealed = object.forbid_shrink();
     // A size that is no multiple of a huge page's cannot be unmapped, and growing would let it come to that.
-    let sealed = sealed.and_then(|()| if huge { object.forbid_growth() } else { Ok(()) });
+    let sealed = object.add_seals(leaf::Seals::new().with_shrink(true).with_grow(huge));
     sealed.map_err(|error| subject.failed(&error))?;
     if !options.get_keep_descriptor() {
         region.object.close().map_err(|error| subject.failed(&error))?;

@@ -10,7 +10,7 @@ use shared_region_posix::{self as leaf, MapAccess, Mapping, Object, Reserved, Si
 
 use super::failure::{self, Subject};
 use super::handle::Handle;
-use super::{NAME, Posix, capabilities, create, metadata, native, not_found, unsupported};
+use super::{NAME, Posix, capabilities, create, metadata, native, not_found, seals, unsupported};
 use crate::access::SharedRegionExt;
 use crate::backend::Backend;
 use crate::denied::lacks_permission;
@@ -22,6 +22,7 @@ use crate::name::{PosixName, RegionId};
 use crate::options::{Access, Backoff, CreateOptions, OpenOptions, validate_size};
 use crate::process::Process;
 use crate::region::{Describe, SharedRegion, check_mode, check_owner};
+use crate::seals::Seals;
 
 /// A region of POSIX shared memory.
 ///
@@ -130,6 +131,16 @@ impl PosixRegion {
 
     /// Adopts a descriptor: maps the whole object, read-only where the descriptor or a seal allows no more.
     ///
+    /// **Whoever sent it may shrink the object afterwards, and the next safe read is SIGBUS.** Unless the sender is trusted,
+    /// demand that they cannot, by [`require_seals`](OpenOptions::require_seals): it is checked before the size is read.
+    ///
+    /// | what comes | `require_seals(shrink)` | without |
+    /// |---|---|---|
+    /// | a region of `create_unnamed`, of this crate | adopted, cannot shrink | adopted, cannot shrink |
+    /// | one that was given by [`share_read_only`](Self::share_read_only) | adopted read-only, nobody takes pages away | the same |
+    /// | a memfd, not sealed | `PermissionDenied`, names `F_SEAL_SHRINK` | adopted; its sender can shrink it |
+    /// | an object with a name, a regular file | `PermissionDenied`, as these take no seals | adopted; who may write can shrink it |
+    ///
     /// What is not shared memory by name can be adopted too: a memfd, a regular file. Nothing is waited for: a timeout
     /// among the options has no effect. The descriptor's close-on-exec flag stays as it was.
     ///
@@ -139,7 +150,8 @@ impl PosixRegion {
     ///
     /// - [`NotSharedMemory`](ErrorKind::NotSharedMemory): a pipe, socket, directory or device, which cannot be mapped.
     /// - [`PermissionDenied`](ErrorKind::PermissionDenied): it is open for writing alone, or for neither (`O_PATH`), or
-    ///   [`expect_owner`](OpenOptions::expect_owner) refused its owner.
+    ///   [`expect_owner`](OpenOptions::expect_owner) refused its owner, or it lacks a seal that
+    ///   [`require_seals`](OpenOptions::require_seals) asks for.
     /// - [`NotReady`](ErrorKind::NotReady): its size is 0.
     /// - [`SizeMismatch`](ErrorKind::SizeMismatch): it is smaller than [`min_size`](OpenOptions::min_size).
     /// - [`InvalidSize`](ErrorKind::InvalidSize): its size is over `isize::MAX`.
@@ -147,8 +159,10 @@ impl PosixRegion {
     pub fn from_fd(fd: OwnedFd, options: &OpenOptions) -> Result<Self> {
         let subject = Subject::unnamed("adopt");
         let told = |error: Error| subject.told(error);
-        options.validate_for(capabilities(false)).map_err(told)?;
+        options.clone().require_seals(Seals::new()).validate_for(capabilities(false)).map_err(told)?;
         let object = Object::try_from(fd).map_err(|error| failure::not_adoptable(&error, &subject))?;
+        // First, as without seals the size can change once it is read.
+        seals::demand(&object, options).map_err(told)?;
         let stat = object.stat().map_err(|error| subject.failed(&error))?;
         options.validate_owner(stat.uid()).map_err(told)?;
         let len = options.validate_size(stat.len()).map_err(told)?;
@@ -236,6 +250,9 @@ impl PosixRegion {
     }
 
     fn failed(&self, error: &io::Error, operation: &'static str) -> Error {
+        if let Some(told) = self.refused_by_seal(error, operation) {
+            return self.describe(told, operation);
+        }
         let told = match self.object.get().map(Object::stat) {
             Some(Ok(stat)) if lacks_permission(error) => failure::of_object(error, &stat),
             // All that is mapped here is as long, or longer.
@@ -353,7 +370,10 @@ unsafe impl SharedRegion for PosixRegion {
         }
         check_memory_limits(len - have as usize).map_err(|error| self.describe(error, GROW))?;
         let reserved = object.reserve(have, want - have, Sizing::Keep);
-        let _: Reserved = reserved.map_err(|error| self.describe(failure::no_room(&error, len, object), GROW))?;
+        let _: Reserved = reserved.map_err(|error| {
+            let sealed = self.refused_by_seal(&error, GROW);
+            self.describe(sealed.unwrap_or_else(|| failure::no_room(&error, len, object)), GROW)
+        })?;
         let grown = object.clear_tail(have).and_then(|()| {
             let mapping = self.map_alike(object, len)?;
             // Not `ftruncate`, which would cut off what somebody without the lock has added meanwhile.
@@ -408,7 +428,9 @@ impl Drop for PosixRegion {
     }
 }
 
-/// Adopts a descriptor, as [`PosixRegion::from_fd`] does with default options.
+/// Adopts a descriptor, as [`PosixRegion::from_fd`] does with default options. **They demand no seals: whoever sent it may
+/// shrink the object, and the next safe read is SIGBUS.** For a sender that is not trusted there is `from_fd` with
+/// [`require_seals`](OpenOptions::require_seals).
 ///
 /// # Errors
 ///

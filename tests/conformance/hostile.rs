@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::{alarm, ftruncate};
@@ -203,6 +203,9 @@ pub fn uses_a_place<S: Sut>(arguments: &[String]) {
     }
     backend.remove(&name).unwrap();
     assert!(!backend.exists(&name).unwrap());
+    let unnamed = backend.create_unnamed(&CreateOptions::new(5000)).unwrap();
+    unnamed.write_at(4990, b"0123456789").unwrap();
+    assert_eq!(&bytes_of(&unnamed)[4990..], b"0123456789");
 }
 
 pub fn probe_leaves_nothing_behind<S: Sut>() {
@@ -419,4 +422,59 @@ pub fn a_named_region_takes_no_seal<S: Sut>() {
     let sealed = fcntl(descriptor, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK));
     // EINVAL: of a file system without seals.
     assert!(matches!(sealed, Err(Errno::EPERM | Errno::EINVAL)), "{sealed:?}");
+}
+
+pub fn pages_that_a_peer_frees_are_zeros_or_in_a_full_store_sigbus<S: Sut>() {
+    match S::small_store(64 * PAGE as u64).filter(|_| is_root()) {
+        Some(store) => role::<S>("loses_pages").confined(store).run(),
+        None => skip::<S>("no private store can be made here"),
+    }
+}
+
+pub fn loses_pages<S: Sut>(_: &[String]) {
+    let name = RegionName::new("conf-losing").unwrap();
+    let region = create::<S>(&name, 8 * PAGE);
+    region.fill_at(0, 8 * PAGE, 7).unwrap();
+    role::<S>("frees_pages").arg(name).run();
+    let start = region.as_ptr();
+    let touched = |page: usize| {
+        forked(|| {
+            // SAFETY: inside of the mapping; that the page may be gone, and this child with it, is what is being checked.
+            i32::from(unsafe { start.wrapping_add(page * PAGE).read_volatile() })
+        })
+    };
+    // Nothing tells of it, and while there is room the pages come back.
+    assert_eq!((region.len(), region.metadata().unwrap().size()), (8 * PAGE, 8 * PAGE as u64));
+    let byte = |page| matches!(touched(page), WaitStatus::Exited(_, 7));
+    assert!(byte(0) && byte(2) && byte(4));
+    assert!(matches!(touched(1), WaitStatus::Exited(_, 0)));
+
+    let mut others = Vec::new();
+    while let Ok(other) = S::backend().create_unique("conf-other-", &CreateOptions::new(PAGE)) {
+        others.push(other);
+    }
+    assert!(!others.is_empty());
+    assert!(byte(0) && byte(2) && byte(4));
+    let end = touched(3);
+    if region.descriptor().is_ok() {
+        assert!(matches!(end, WaitStatus::Signaled(_, Signal::SIGBUS, _)), "{end:?}");
+    } else {
+        // A segment counts as a whole, whatever of it is there.
+        assert!(matches!(end, WaitStatus::Exited(_, 0)), "{end:?}");
+    }
+}
+
+pub fn frees_pages<S: Sut>(arguments: &[String]) {
+    let region = open::<S>(&RegionName::new(&arguments[0]).unwrap());
+    for page in [1, 3] {
+        let start = NonNull::new(region.as_mut_ptr().unwrap().wrapping_add(page * PAGE)).unwrap();
+        // SAFETY: a page of a shared, writable mapping that no reference of this process covers; madvise(2).
+        unsafe { madvise(start.cast(), PAGE, MmapAdvise::MADV_REMOVE) }.unwrap();
+    }
+    // Who may only read may not.
+    let reader =
+        S::backend().open(&RegionName::new(&arguments[0]).unwrap(), &OpenOptions::new().read_only(true)).unwrap();
+    let start = NonNull::new(reader.as_ptr().cast_mut()).unwrap();
+    // SAFETY: as above.
+    assert_eq!(unsafe { madvise(start.cast(), PAGE, MmapAdvise::MADV_REMOVE) }, Err(Errno::EACCES));
 }

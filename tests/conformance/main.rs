@@ -297,6 +297,7 @@ suite! {
             refresh_tells_what_a_peer_left_of_the_object,
             an_unnamed_region_cannot_be_shrunk,
             a_named_region_takes_no_seal,
+            pages_that_a_peer_frees_are_zeros_or_in_a_full_store_sigbus,
         }
         identity {
             metadata_of_an_identity_is_that_of_the_list_and_of_the_open_region,
@@ -538,6 +539,8 @@ suite! {
             probes_once,
             asks_for_addresses,
             shrinks,
+            loses_pages,
+            frees_pages,
         }
         lifetime {
             creator_that_ends,

@@ -82,7 +82,7 @@ mod posix {
 
     use super::entries;
     use crate::child::{private_mount, private_tmpfs, unshared};
-    use crate::seccomp::{refuse, refuse_open_flag};
+    use crate::seccomp::{refuse, refuse_flag, refuse_open_flag};
     use crate::sut::{Confinement, Known, NativeStat, Plant, Planted, StoreLimit, Sut};
     use crate::trace::{Call, Refusal};
 
@@ -189,6 +189,8 @@ mod posix {
                 ("an unlimited tmpfs", shm(MsFlags::empty(), "size=0,nr_inodes=0")),
                 ("a set-group-id directory", shm(MsFlags::empty(), "mode=3777,gid=65534")),
                 ("no /proc", private_mount("tmpfs", "/proc", MsFlags::empty(), "mode=755")),
+                ("a kernel that knows no MFD_NOEXEC_SEAL", refuse_flag(libc::SYS_memfd_create, 1, 0x18, Errno::EINVAL)),
+                ("a kernel without memfds", refuse(libc::SYS_memfd_create, Errno::ENOSYS)),
             ]
         }
 

@@ -7,13 +7,18 @@ use crate::sut::Confinement;
 
 /// Has `openat` with `flag` answer with an error, also in all processes that come of this one.
 pub fn refuse_open_flag(flag: i32, errno: Errno) -> Confinement {
-    // In `struct seccomp_data` the third argument, of 64 bits, is at 32.
+    refuse_flag(libc::SYS_openat, 2, flag as u32, errno)
+}
+
+/// Has a call with one of `flags` in an argument, the first of which is 0, answer with an error, as `refuse_open_flag` does.
+pub fn refuse_flag(number: i64, argument: u32, flags: u32, errno: Errno) -> Confinement {
+    // In `struct seccomp_data` the arguments, of 64 bits each, begin at 16.
     let low_half = if cfg!(target_endian = "big") { 4 } else { 0 };
     confined([
         load(0),
-        test(libc::BPF_JEQ, libc::SYS_openat as u32, 3),
-        load(32 + low_half),
-        test(libc::BPF_JSET, flag as u32, 1),
+        test(libc::BPF_JEQ, number as u32, 3),
+        load(16 + 8 * argument + low_half),
+        test(libc::BPF_JSET, flags, 1),
         answer(libc::SECCOMP_RET_ERRNO | errno as u32),
         answer(libc::SECCOMP_RET_ALLOW),
     ])

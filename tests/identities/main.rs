@@ -4,6 +4,8 @@
 mod passing;
 #[cfg(feature = "posix")]
 mod posix;
+#[cfg(all(feature = "posix", target_os = "linux"))]
+mod seals;
 #[cfg(feature = "sysv")]
 mod sysv;
 

@@ -12,6 +12,7 @@ use nix::fcntl::OFlag;
 use super::{retry, touch};
 use crate::holders::Holders;
 use crate::mapping::MapAccess;
+use crate::seals::Seals;
 use crate::space::{Reserved, Sizing};
 use crate::stat::Stat;
 use crate::store::Store;
@@ -39,15 +40,19 @@ pub(crate) fn can_link(_file: &File) -> bool {
     false
 }
 
-pub(crate) fn memfd(_debug_name: &CStr, _huge_pages: bool) -> io::Result<File> {
+pub(crate) fn memfd(_debug_name: &CStr, _mode: u32, _huge_pages: bool) -> io::Result<File> {
     unsupported()
 }
 
-pub(crate) fn forbid_shrink(_file: &File) -> io::Result<()> {
+pub(crate) fn seals(_file: &File) -> io::Result<Seals> {
     unsupported()
 }
 
-pub(crate) fn forbid_growth(_file: &File) -> io::Result<()> {
+pub(crate) fn add_seals(_file: &File, _seals: Seals) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn reopen_read_only(_file: &File) -> io::Result<File> {
     unsupported()
 }
 

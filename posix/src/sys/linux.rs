@@ -20,6 +20,7 @@ use nix::unistd::linkat;
 
 use super::{error, retry, touch};
 use crate::mapping::MapAccess;
+use crate::seals::Seals;
 use crate::stat::Stat;
 use crate::store::{EntryKind, Store};
 
@@ -120,22 +121,35 @@ fn path_of(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/thread-self/fd/{}", file.as_raw_fd()))
 }
 
-pub(crate) fn memfd(debug_name: &CStr, huge_pages: bool) -> io::Result<File> {
+pub(crate) fn memfd(debug_name: &CStr, mode: u32, huge_pages: bool) -> io::Result<File> {
+    /// From the kernel's include/uapi/linux/memfd.h; since 6.3.
+    const MFD_EXEC: u32 = 0x10;
     let pages = if huge_pages { MFdFlags::MFD_HUGETLB } else { MFdFlags::empty() };
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING | pages;
-    retry(|| Ok(memfd_create(debug_name, flags)?.into()))
+    let execution = if mode & 0o111 == 0 { libc::MFD_NOEXEC_SEAL } else { MFD_EXEC };
+    let make = |flags| retry(|| Ok(memfd_create(debug_name, flags)?.into()));
+    let made = make(flags | MFdFlags::from_bits_retain(execution));
+    // EINVAL: an older kernel, or a name that is too long.
+    if says(&made, Errno::EINVAL) { make(flags) } else { made }
 }
 
-pub(crate) fn forbid_shrink(file: &File) -> io::Result<()> {
-    seal(file, SealFlag::F_SEAL_SHRINK)
+pub(crate) fn seals(file: &File) -> io::Result<Seals> {
+    let bits = retry(|| Ok(fcntl(file, FcntlArg::F_GET_SEALS)?))?;
+    Ok(Seals::from_bits(bits as u32))
 }
 
-pub(crate) fn forbid_growth(file: &File) -> io::Result<()> {
-    seal(file, SealFlag::F_SEAL_GROW)
+pub(crate) fn add_seals(file: &File, seals: Seals) -> io::Result<()> {
+    let seals = SealFlag::from_bits_retain(seals.bits() as i32);
+    retry(|| Ok(fcntl(file, FcntlArg::F_ADD_SEALS(seals)).map(drop)?))
 }
 
-fn seal(file: &File, seal: SealFlag) -> io::Result<()> {
-    retry(|| Ok(fcntl(file, FcntlArg::F_ADD_SEALS(seal)).map(drop)?))
+pub(crate) fn reopen_read_only(file: &File) -> io::Result<File> {
+    let opened = retry(|| File::open(path_of(file)));
+    if says(&opened, Errno::ENOENT) { no_proc() } else { opened }
+}
+
+fn no_proc<T>() -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "there is no /proc to reach an object by"))
 }
 
 pub(crate) fn prefault(raw: &MmapRaw, access: MapAccess) -> io::Result<()> {
@@ -176,7 +190,7 @@ fn change(name: &CStr, call: impl Fn(&Path) -> io::Result<()>) -> io::Result<()>
     }
     let changed = retry(|| call(&path_of(&file)));
     if says(&changed, Errno::ENOENT) {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "there is no /proc to reach an object by"));
+        return no_proc();
     }
     changed
 }

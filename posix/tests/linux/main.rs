@@ -13,6 +13,7 @@ mod name;
 mod names;
 mod objects;
 mod publication;
+mod seals;
 mod space;
 mod support;
 mod unused;

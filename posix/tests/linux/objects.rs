@@ -10,7 +10,7 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::libc;
 use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, umask};
-use shared_region_posix::{MapAccess, Mapping, Object, OpenOptions};
+use shared_region_posix::{MapAccess, Mapping, Object, OpenOptions, Seals};
 
 use crate::support::{NOBODY, Name, become_nobody, code, filled, get, is_child, own_store, run, run_as_root};
 
@@ -192,17 +192,6 @@ fn child_without_standard_streams() {
 }
 
 #[test]
-fn a_sealed_memfd_cannot_shrink_and_a_named_object_cannot_be_sealed() {
-    let object = Object::memfd(c"test", 0o600).unwrap();
-    object.set_len(8192).unwrap();
-    object.forbid_shrink().unwrap();
-    assert_eq!(code(object.set_len(4096)), libc::EPERM);
-    object.set_len(9000).unwrap();
-    let name = Name::new();
-    assert_eq!(code(name.create(1).forbid_shrink()), libc::EPERM);
-}
-
-#[test]
 fn an_object_of_huge_pages_has_sizes_and_mappings_of_whole_ones() {
     let object = Object::memfd_of_huge_pages(c"test", 0o640).unwrap();
     let page = object.stat().unwrap().block_size();
@@ -210,8 +199,7 @@ fn an_object_of_huge_pages_has_sizes_and_mappings_of_whole_ones() {
     assert_eq!(object.stat().unwrap().mode(), 0o640);
     assert_eq!(code(object.set_len(5000)), libc::EINVAL);
     object.set_len(2 * page).unwrap();
-    object.forbid_shrink().unwrap();
-    object.forbid_growth().unwrap();
+    object.add_seals(Seals::new().with_shrink(true).with_grow(true)).unwrap();
     assert_eq!(code(object.set_len(3 * page)), libc::EPERM);
     let pages = |map: &Mapping| {
         let all = std::fs::read_to_string("/proc/self/smaps").unwrap();

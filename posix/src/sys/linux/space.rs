@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn release_gives_back_what_lies_past_the_page_of_the_end_and_nothing_else() {
-        let (file, page) = (super::super::memfd(c"test", false).unwrap(), page_size() as u64);
+        let (file, page) = (super::super::memfd(c"test", 0o600, false).unwrap(), page_size() as u64);
         file.set_len(page + 1).unwrap();
         let keep = FallocateFlags::FALLOC_FL_KEEP_SIZE;
         let storage = || file.metadata().unwrap().blocks() * 512;
