@@ -2,13 +2,12 @@
 
 use std::fmt::Debug;
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::holders::Holders;
 use crate::metadata::{Capabilities, ListEntry, Metadata};
 use crate::name::{RegionId, RegionName};
-use crate::options::{Backoff, CreateOptions, OpenOptions};
+use crate::options::{CreateOptions, OpenOptions};
 use crate::region::SharedRegion;
 
 #[cfg_attr(
@@ -16,11 +15,13 @@ use crate::region::SharedRegion;
     allow(unused_variables, reason = "without a backend there is nothing to hand them to")
 )]
 mod any;
+mod creation;
 mod identity;
 
 pub use any::AnyBackend;
 #[cfg(any(feature = "posix", feature = "sysv"))]
 pub use any::{DefaultBackend, Region};
+pub(crate) use creation::{Way, open_or_create};
 
 /// A way to make and find shared memory: [`Posix`](crate::Posix), [`Sysv`](crate::Sysv), the run-time choice
 /// [`AnyBackend`], or one's own.
@@ -70,6 +71,8 @@ pub use any::{DefaultBackend, Region};
 /// - opening: [`RegionId::name_in`], [`OpenOptions::poll`] around the attempt, in it
 ///   [`validate_owner`](OpenOptions::validate_owner) and [`validate_size`](OpenOptions::validate_size) before mapping,
 ///   [`settle`](OpenOptions::settle) after it;
+/// - removing: a region's [`remove`](SharedRegion::remove) looks at the name and removes it under a lock, else
+///   [`CreateOptions::replace`] can split those who replace at once;
 /// - failing: [`Error::from_io`], and on the way out [`Error::context`] or, of a region,
 ///   [`SharedRegionExt::describe`](crate::SharedRegionExt::describe);
 /// - asking and changing: [`SharedRegion::metadata`], `set_mode` and `set_owner` are there for regions that lend a
@@ -211,13 +214,19 @@ pub trait Backend: Debug + Send + Sync {
     /// Opens a region, or creates it where there is none; says `true` if it was created here.
     ///
     /// Of processes that race, exactly one creates. An object that exists keeps its mode and contents, and may be
-    /// larger than asked; of the options, only size and address count for it, and this handle never removes it.
+    /// larger than asked; of the options, those about this process' mapping count for it: address, prefaulting, memory lock,
+    /// core dumps, descriptor. This handle never removes what it did not create, but by
+    /// [`Removal::LastUser`](crate::Removal::LastUser), with which a leftover that nobody holds is replaced, too.
+    ///
+    /// What is too small or of the wrong owner is an error, or replaced: see [`CreateOptions::replace`].
     ///
     /// # Errors
     ///
     /// Those of [`create_new`](Self::create_new) but `AlreadyExists`, those of [`open`](Self::open) but `NotFound`, and
     ///
     /// - [`SizeMismatch`](ErrorKind::SizeMismatch): what exists is smaller than asked.
+    /// - [`PermissionDenied`](ErrorKind::PermissionDenied): also where it belongs to another user than
+    ///   [`expect_owner`](CreateOptions::expect_owner) says, or is to be replaced, and may not be removed.
     /// - [`NoSpace`](ErrorKind::NoSpace): told after a second, and one more for each GiB asked, at most ten, as the lack
     ///   may be another process at the same creation.
     /// - [`Busy`](ErrorKind::Busy): for as long, others created and removed the name each time in between.
@@ -236,37 +245,18 @@ pub trait Backend: Debug + Send + Sync {
     ///   exists is opened.
     #[doc(alias = "IPC_CREAT")]
     fn open_or_create_id(&self, id: &RegionId, options: &CreateOptions) -> Result<(Self::Region, bool)> {
-        options.validate().map_err(|error| error.region(id))?;
-        let mut open = OpenOptions::new().min_size(options.get_size());
-        if let Some(address) = options.get_fixed_address() {
-            open = open.fixed_address(address);
-        }
-        let mut patience = Backoff::new(Duration::from_secs((1 + (options.get_size() >> 30) as u64).min(10)));
-        loop {
-            match self.open_id(id, &open) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                other => return other.map(|region| (region, false)),
-            }
-            let error = match self.create_id(id, options) {
-                Ok(region) => return Ok((region, true)),
-                Err(error) => error,
-            };
-            match error.kind() {
-                // `NotFound`: it was removed before its creator had it mapped.
-                ErrorKind::AlreadyExists | ErrorKind::NotFound | ErrorKind::NoSpace => {}
-                _ => return Err(error),
-            }
-            if !patience.pause() {
-                return Err(if error.kind() == ErrorKind::NoSpace {
-                    error
-                } else {
-                    Error::new(ErrorKind::Busy)
-                        .operation("open or create")
-                        .region(id)
-                        .reason("others created and removed it each time in between: try again")
-                });
-            }
-        }
+        let way = Way {
+            remove_unused: || match self.remove_id_if_unused(id) {
+                Ok(removed) => removed,
+                Err(error) => error.kind() == ErrorKind::NotFound,
+            },
+            remove_unfit: || {
+                let region = self.open_id(id, &OpenOptions::new().read_only(true))?;
+                let unfit = options.is_unfit(region.len() as u64, region.metadata()?.uid());
+                if unfit { region.remove().map(|()| true) } else { Ok(false) }
+            },
+        };
+        open_or_create(self, id, options, way)
     }
 
     /// Creates a region that only this process, its forked children and those who are handed it can reach, and that

@@ -104,7 +104,10 @@ impl ErrorKind {
             Self::PermissionDenied => "permission denied: run as another user, or ask root".into(),
             Self::ReadOnly => "it is mapped read-only: open it for writing, or adopt a writable descriptor".into(),
             Self::SizeMismatch { have, want } => {
-                format!("it has {have} bytes, and {want} are needed: grow it, or ask for less").into()
+                format!(
+                    "it has {have} bytes, and {want} are needed: grow it, ask for less, or have open_or_create replace it (CreateOptions::replace)"
+                )
+                .into()
             }
             Self::NoSpace => "there is not enough memory or address space: free some, or ask for less".into(),
             Self::LimitExceeded { limit, value } => {

@@ -44,7 +44,7 @@
 //! # Lifetime
 //!
 //! A region outlives its handles and processes until somebody removes it: [`SharedRegion::remove`],
-//! [`Backend::remove`], or [`Removal::OnDrop`]. Three things outside of the program remove regions too: systemd's
+//! [`Backend::remove`], [`Removal::OnDrop`], or the last of those who say [`Removal::LastUser`]. Three things outside of the program remove regions too: systemd's
 //! `RemoveIPC=` when a user has logged out, `kernel.shm_rmid_forced=1` (System V, once nobody is attached), and a
 //! reboot. Mappings that exist go on working.
 //!

@@ -275,6 +275,8 @@ capabilities! {
     /// [`HugePages::Require`](crate::HugePages::Require) can be asked for a region with a name, where the machine has
     /// such pages.
     huge_pages / with_huge_pages,
+    /// [`Removal::LastUser`](crate::Removal::LastUser) works.
+    last_user / with_last_user,
     /// Nobody can make a region smaller or larger, whatever they may do else.
     fixed_size / with_fixed_size,
 }

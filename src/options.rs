@@ -81,8 +81,30 @@ pub enum Removal {
     /// opened the region, and the copy of the handle in a forked child never remove anything.
     ///
     /// So nothing is removed where nothing is dropped: by `std::process::exit`, `abort`, or a signal; nor in a daemon that
-    /// created the region before it forked itself into the background. `Removal::LastUser` is for those.
+    /// created the region before it forked itself into the background. [`LastUser`](Self::LastUser) is for those.
     OnDrop,
+    /// The last handle of all, in whatever process that is: each handle that asks for this, a clone or one in a forked child
+    /// too, looks as it is dropped whether anybody else holds the region, and removes it if not. Peers of another make (C,
+    /// Python) count as users. Have every handle ask for it, by [`CreateOptions::removal`] and [`OpenOptions::removal`].
+    ///
+    /// What a program leaves that was killed, or that left by `std::process::exit`, is replaced by the next
+    /// [`open_or_create`](crate::Backend::open_or_create) that asks for this: it first removes what nobody holds. Of programs
+    /// that start at once after a crash exactly one creates a new region, of zeros, and the others open that.
+    ///
+    /// Needs [`Capabilities::last_user`](crate::Capabilities::last_user). A region without a name goes with its last user
+    /// anyway.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **POSIX** on Linux: as [`remove_if_unused`](crate::Backend::remove_if_unused) does by a lease, and never by a look
+    ///   at processes. There is no window. The kernel answers the object's owner alone (or `CAP_LEASE`), so another user who
+    ///   is the last leaves it behind, and one who finds a leftover of somebody else joins it. A program that is being
+    ///   started at that moment (between `fork` and `exec`, which copies descriptors) counts as a user for so long.
+    /// - **System V**: when the attach count is 0. All who ask for this take turns by a lock on `/proc/sysvipc/shm`, and
+    ///   whose segment turns out to be removed when it has just been attached tries again. A window is left to those who do
+    ///   not ask for this, or see another `/proc`: who attaches between the look and the removal keeps a segment without a
+    ///   key.
+    LastUser,
 }
 
 /// How a region is created.
@@ -107,6 +129,8 @@ pub struct CreateOptions {
     core_dump: bool,
     keep_descriptor: bool,
     fixed_address: Option<usize>,
+    expect_owner: Option<u32>,
+    replace: bool,
 }
 
 impl CreateOptions {
@@ -122,6 +146,8 @@ impl CreateOptions {
             core_dump: true,
             keep_descriptor: true,
             fixed_address: None,
+            expect_owner: None,
+            replace: false,
         }
     }
 
@@ -229,6 +255,32 @@ impl CreateOptions {
         self
     }
 
+    /// Has [`open_or_create`](crate::Backend::open_or_create) refuse what exists and belongs to another user than `uid`, as
+    /// [`OpenOptions::expect_owner`] does. No other call looks at it.
+    pub const fn expect_owner(mut self, uid: u32) -> Self {
+        self.expect_owner = Some(uid);
+        self
+    }
+
+    /// Has [`open_or_create`](crate::Backend::open_or_create) replace what it would refuse: a region that is too small, that
+    /// belongs to another user than [`expect_owner`](Self::expect_owner) says, or that never got a size and that nobody
+    /// holds. Who has the old region keeps it, without a name. No other call looks at this.
+    ///
+    /// Of several processes that do so at once all end on one region: who removes an old one looks again, while nobody else
+    /// of this crate can, whether it still has the name and is still unfit. By calls of one's own that cannot be had: between
+    /// the look and the removal the name can come to mean what another has made meanwhile.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - **POSIX** on Linux: by the lock that [`grow`](crate::SharedRegion::grow) and `remove` take, too (`flock` on the
+    ///   object); a stranger who keeps it for a second is [`Busy`](ErrorKind::Busy). Elsewhere
+    ///   [`Unsupported`](ErrorKind::Unsupported) if something is in the way.
+    /// - **System V**: by the segment's id, which means no other segment.
+    pub const fn replace(mut self, replace: bool) -> Self {
+        self.replace = replace;
+        self
+    }
+
     /// Returns the size in bytes.
     pub const fn get_size(&self) -> usize {
         self.size
@@ -274,6 +326,38 @@ impl CreateOptions {
         self.fixed_address
     }
 
+    /// Returns the only user whose region [`open_or_create`](crate::Backend::open_or_create) opens.
+    pub const fn get_expect_owner(&self) -> Option<u32> {
+        self.expect_owner
+    }
+
+    /// Returns whether [`open_or_create`](crate::Backend::open_or_create) replaces what it would refuse.
+    pub const fn get_replace(&self) -> bool {
+        self.replace
+    }
+
+    /// Says what these options ask of a region that exists, for [`open_or_create`](crate::Backend::open_or_create).
+    pub(crate) fn to_open(&self) -> OpenOptions {
+        let mut open = OpenOptions::new()
+            .min_size(self.size)
+            .prefault(self.allocation == Allocation::Prefault)
+            .core_dump(self.core_dump)
+            .keep_descriptor(self.keep_descriptor);
+        open.fixed_address = self.fixed_address;
+        open.expect_owner = self.expect_owner;
+        // What exists is not removed by who did not create it.
+        if self.removal == Removal::LastUser {
+            open.removal = Removal::LastUser;
+        }
+        open
+    }
+
+    /// Says whether a region of so many bytes that belongs to `uid` is one that `open_or_create` refuses. For backends.
+    #[must_use]
+    pub fn is_unfit(&self, size: u64, uid: u32) -> bool {
+        size < self.size as u64 || self.expect_owner.is_some_and(|expected| expected != uid)
+    }
+
     /// Checks what can be checked without a system call. Backends call it first.
     ///
     /// # Errors
@@ -301,10 +385,12 @@ impl CreateOptions {
     ///
     /// Those of [`validate`](Self::validate), and
     ///
-    /// - [`Unsupported`](ErrorKind::Unsupported): an address or huge pages are required, and the capability is missing.
+    /// - [`Unsupported`](ErrorKind::Unsupported): an address, huge pages or [`Removal::LastUser`] are required, and the
+    ///   capability is missing.
     pub fn validate_for(&self, capabilities: Capabilities) -> Result<()> {
         self.validate()?;
-        validate_capability(self.fixed_address, capabilities).map_err(|error| error.operation("create"))?;
+        validate_capability(self.fixed_address, self.removal, capabilities)
+            .map_err(|error| error.operation("create"))?;
         if self.huge_pages == HugePages::Require && !capabilities.huge_pages() {
             return Err(Error::new(ErrorKind::Unsupported).operation("create").reason(
                 "this backend has no huge pages for that: try for them, or use one with the capability huge_pages",
@@ -380,12 +466,15 @@ fn validate_address(address: Option<usize>) -> Result<()> {
     }
 }
 
-fn validate_capability(address: Option<usize>, capabilities: Capabilities) -> Result<()> {
-    match address {
-        Some(_) if !capabilities.fixed_address() => Err(Error::new(ErrorKind::Unsupported)
-            .reason("this backend lets the system choose the address: leave fixed_address out")),
-        _ => Ok(()),
-    }
+fn validate_capability(address: Option<usize>, removal: Removal, capabilities: Capabilities) -> Result<()> {
+    let missing = if address.is_some() && !capabilities.fixed_address() {
+        "this backend lets the system choose the address: leave fixed_address out"
+    } else if removal == Removal::LastUser && !capabilities.last_user() {
+        "it cannot be told here who is the last user: remove it by name, or use a backend with the capability last_user"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::Unsupported).reason(missing))
 }
 
 /// How a region is opened.
@@ -410,6 +499,7 @@ pub struct OpenOptions {
     prefault: bool,
     core_dump: bool,
     keep_descriptor: bool,
+    removal: Removal,
     fixed_address: Option<usize>,
 }
 
@@ -434,6 +524,7 @@ impl OpenOptions {
             prefault: false,
             core_dump: true,
             keep_descriptor: true,
+            removal: Removal::Explicit,
             fixed_address: None,
         }
     }
@@ -562,6 +653,15 @@ impl OpenOptions {
         self
     }
 
+    /// Sets whether this handle is one of those of which the last removes the region: [`Removal::LastUser`]. A region that
+    /// nobody holds is opened all the same: `open_or_create` alone takes it for a leftover.
+    ///
+    /// [`Removal::OnDrop`] is for who creates, and [`InvalidOptions`](ErrorKind::InvalidOptions) here.
+    pub const fn removal(mut self, removal: Removal) -> Self {
+        self.removal = removal;
+        self
+    }
+
     /// Returns the access that the mapping will have.
     pub const fn get_access(&self) -> Access {
         if self.read_only { Access::ReadOnly } else { Access::ReadWrite }
@@ -602,6 +702,11 @@ impl OpenOptions {
         self.keep_descriptor
     }
 
+    /// Returns whether this handle is one of those of which the last removes the region.
+    pub const fn get_removal(&self) -> Removal {
+        self.removal
+    }
+
     /// Returns the asked address.
     pub const fn get_fixed_address(&self) -> Option<usize> {
         self.fixed_address
@@ -611,8 +716,13 @@ impl OpenOptions {
     ///
     /// # Errors
     ///
-    /// - [`InvalidOptions`](ErrorKind::InvalidOptions): the address is 0.
+    /// - [`InvalidOptions`](ErrorKind::InvalidOptions): the address is 0, or the removal is [`Removal::OnDrop`].
     pub fn validate(&self) -> Result<()> {
+        if self.removal == Removal::OnDrop {
+            return Err(Error::new(ErrorKind::InvalidOptions)
+                .operation("open")
+                .reason("removal on drop is for the handle that creates: open with Removal::LastUser, or without"));
+        }
         validate_address(self.fixed_address).map_err(|error| error.operation("open"))
     }
 
@@ -622,12 +732,13 @@ impl OpenOptions {
     ///
     /// Those of [`validate`](Self::validate), and
     ///
-    /// - [`Unsupported`](ErrorKind::Unsupported): an address is asked for, or a seal required, and the capability is missing.
+    /// - [`Unsupported`](ErrorKind::Unsupported): an address or [`Removal::LastUser`] is asked for, or a seal required, and the
+    ///   capability is missing.
     ///   [`fixed_size`](Capabilities::fixed_size) is as good as the seals against shrinking and growing; a backend that has
     ///   seals checks them itself, and passes these options here without.
     pub fn validate_for(&self, capabilities: Capabilities) -> Result<()> {
         self.validate()?;
-        validate_capability(self.fixed_address, capabilities).map_err(|error| error.operation("open"))?;
+        validate_capability(self.fixed_address, self.removal, capabilities).map_err(|error| error.operation("open"))?;
         let fixed = capabilities.fixed_size();
         let missing = self.require_seals.missing_in(Seals::new().with_shrink(fixed).with_grow(fixed));
         if missing.is_empty() {

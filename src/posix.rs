@@ -6,7 +6,7 @@ use std::io;
 use nix::libc;
 use shared_region_posix::{self as leaf, EntryKind, MapAccess, Object, Stat};
 
-use crate::backend::{Backend, wrong_backend};
+use crate::backend::{Backend, Way, open_or_create, wrong_backend};
 use crate::error::{Error, ErrorKind, Result};
 use crate::holders::Holders;
 use crate::metadata::{Capabilities, ListEntry, Metadata};
@@ -20,6 +20,7 @@ mod handle;
 mod holders;
 mod publication;
 mod region;
+mod removal;
 mod seals;
 
 pub(crate) use create::create_with;
@@ -105,6 +106,11 @@ fn capabilities(atomic_init: bool) -> Capabilities {
         .with_file_descriptor(true)
 }
 
+/// What is needed of the backend for a region with such a removal.
+fn able_to(removal: Removal) -> Capabilities {
+    capabilities(false).with_last_user(removal == Removal::LastUser && leaf::tells_unused())
+}
+
 impl Backend for Posix {
     type Region = PosixRegion;
 
@@ -113,7 +119,7 @@ impl Backend for Posix {
     }
 
     fn capabilities(&self) -> Capabilities {
-        capabilities(publication::is_granted().unwrap_or(false))
+        capabilities(publication::is_granted().unwrap_or(false)).with_last_user(leaf::tells_unused())
     }
 
     fn probe(&self) -> Result<()> {
@@ -163,6 +169,12 @@ impl Backend for Posix {
         region::open(own(id, "open")?, options)
     }
 
+    fn open_or_create_id(&self, id: &RegionId, options: &CreateOptions) -> Result<(PosixRegion, bool)> {
+        let way =
+            Way { remove_unused: || removal::remove_unused(id), remove_unfit: || removal::remove_unfit(id, options) };
+        open_or_create(self, own(id, "open")?, options, way)
+    }
+
     fn exists(&self, name: &RegionName) -> Result<bool> {
         let id = RegionId::named(NAME, *name);
         let subject = Subject::new(&id, "look for");
@@ -181,9 +193,7 @@ impl Backend for Posix {
     }
 
     fn remove_id(&self, id: &RegionId) -> Result<()> {
-        let subject = Subject::new(own(id, "remove")?, "remove");
-        look(&subject)?;
-        leaf::unlink(native(id)).map_err(|error| subject.failed(&error))
+        removal::remove(own(id, "remove")?)
     }
 
     fn metadata_id(&self, id: &RegionId) -> Result<Metadata> {

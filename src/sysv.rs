@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 use shared_region_sysv::{self as leaf, Segment, SegmentStat};
 
-use crate::backend::{Backend, HOLDERS, wrong_backend};
+use crate::backend::{Backend, HOLDERS, Way, open_or_create, wrong_backend};
 use crate::error::{Error, ErrorKind, Result};
 use crate::holders::Holders;
 use crate::metadata::{Capabilities, ListEntry, Metadata};
@@ -15,6 +15,7 @@ mod create;
 mod failure;
 mod holders;
 mod region;
+mod removal;
 
 pub(crate) use create::create_with;
 use failure::{failed, failed_on, find_failed};
@@ -102,6 +103,7 @@ impl Backend for Sysv {
             .with_attach_after_remove(cfg!(target_os = "linux"))
             .with_fixed_address(cfg!(target_os = "linux"))
             .with_huge_pages(cfg!(target_os = "linux"))
+            .with_last_user(true)
             .with_fixed_size(true)
     }
 
@@ -131,6 +133,17 @@ impl Backend for Sysv {
         create_with(id, options, |region| region, init)
     }
 
+    fn open_or_create_id(&self, id: &RegionId, options: &CreateOptions) -> Result<(SysvRegion, bool)> {
+        let way = Way {
+            remove_unused: || match find(id).and_then(removal::remove_unused) {
+                Ok(removed) => removed,
+                Err(error) => error.kind() == ErrorKind::NotFound,
+            },
+            remove_unfit: || removal::remove_unfit(id, options).map_err(|error| error.operation("replace").region(id)),
+        };
+        open_or_create(self, own(id, "open")?, options, way)
+    }
+
     fn create_unnamed(&self, options: &CreateOptions) -> Result<SysvRegion> {
         create::create(None, options).map(|(region, _)| region)
     }
@@ -151,7 +164,7 @@ impl Backend for Sysv {
 
     fn remove_id(&self, id: &RegionId) -> Result<()> {
         let removed = find(own(id, "remove")?).and_then(|segment| match id {
-            RegionId::Segment(_) => region::remove(segment),
+            RegionId::Segment(_) => removal::remove(segment),
             // One that was removed before has no key any more.
             _ => segment.remove().map_err(|error| failed_on(&error, segment)),
         });
@@ -186,16 +199,7 @@ impl Backend for Sysv {
 
     fn remove_id_if_unused(&self, id: &RegionId) -> Result<bool> {
         const REMOVE: &str = "remove if unused";
-        let removed = find(own(id, REMOVE)?).and_then(|segment| {
-            let stat = region::look(segment).map_err(|error| failed(&error))?;
-            if stat.is_removed() {
-                return Err(region::removed_before());
-            }
-            if stat.attach_count() > 0 {
-                return Ok(false);
-            }
-            segment.remove().map(|()| true).map_err(|error| failed_on(&error, segment))
-        });
+        let removed = find(own(id, REMOVE)?).and_then(removal::remove_unused);
         removed.map_err(|error| error.operation(REMOVE).region(id))
     }
 

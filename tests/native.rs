@@ -170,7 +170,8 @@ mod posix {
             .with_grow(linux)
             .with_atomic_init(linux)
             .with_attach_after_remove(true)
-            .with_file_descriptor(true);
+            .with_file_descriptor(true)
+            .with_last_user(linux);
         assert_eq!(Posix.capabilities(), table);
         assert_eq!("posix".parse::<AnyBackend>().unwrap().capabilities(), table);
     }
@@ -233,6 +234,7 @@ mod sysv {
             .with_attach_after_remove(linux)
             .with_fixed_address(linux)
             .with_huge_pages(linux)
+            .with_last_user(true)
             .with_fixed_size(true);
         assert_eq!(Sysv.capabilities(), table);
         assert_eq!("sysv".parse::<AnyBackend>().unwrap().capabilities(), table);

@@ -1,6 +1,5 @@
 //! Who holds an object.
 
-use std::ffi::CStr;
 use std::io;
 
 use crate::sys;
@@ -24,7 +23,7 @@ impl Holders {
     ///
     /// Never so outside of the initial PID namespace, where others may be that share the store, nor where mappings cannot
     /// be told for certain. Only if it is so does an empty list say that nobody holds it; see [`holders`] for what is
-    /// still missing, and [`is_unused`] for a question that misses nobody.
+    /// still missing, and [`is_unused`](crate::is_unused) for a question that misses nobody.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.unreadable == 0 && !self.hidden
@@ -200,68 +199,4 @@ pub fn holders_of(objects: &[(u64, u64)]) -> io::Result<Vec<Holders>> {
 /// Those of [`holders`].
 pub fn is_held(device: u64, inode: u64) -> io::Result<Option<bool>> {
     sys::is_held(device, inode)
-}
-
-/// Asks the kernel whether nobody holds the object with a name: has it open, has it mapped, or has its descriptor on the
-/// way through a socket, in any program and any PID namespace. No process is looked at, and `/proc` is not needed.
-///
-/// The answer is exact at the moment of the question. A descriptor opened with `O_PATH` does not count, as it gives no
-/// access to the bytes.
-///
-/// For the microseconds of the question another process that opens the object waits, or with `O_NONBLOCK` is told
-/// `EAGAIN`; if this process is stopped just then, for as long as the sysctl `fs.lease-break-time` says. No signal reaches
-/// this process. Those who ask by this crate take turns, by a lock on `/dev/shm`; who keeps that lock for ever delays each
-/// question by a second, after which it is asked without it.
-///
-/// # Errors
-///
-/// - `NotFound` (`ENOENT`): there is no such name.
-/// - `EACCES`: the caller is not its owner and lacks `CAP_LEASE`, or its mode lets nobody open it.
-/// - `EOPNOTSUPP`: the store is of a file system of which it is not known that leases are exact there: another one than
-///   tmpfs, ramfs and ext4. (On overlayfs they are not: a mapping goes unnoticed.)
-/// - `EINVAL`: the sysctl `fs.leases-enable` is 0; or no valid name.
-/// - `WouldBlock` (`EAGAIN`): somebody else has had a lease on it for a second.
-/// - `ENODEV`: what stands there is no shared memory.
-/// - `Unsupported`: not Linux.
-///
-/// # Platform-specific behavior
-///
-/// Linux: `fcntl(F_SETLEASE, F_WRLCK)` on a description opened for the question, which is granted if it is the only one.
-///
-/// # Examples
-///
-/// ```
-/// # #[cfg(target_os = "linux")] {
-/// use std::ffi::CString;
-/// use shared_region_posix::{OpenOptions, is_unused, unlink_if_unused};
-///
-/// let name = CString::new(format!("/doc-unused-{}", std::process::id()))?;
-/// let (object, _) = OpenOptions::new().write(true).create_new(true).open(&name)?;
-/// assert!(!is_unused(&name)? && !unlink_if_unused(&name)?);
-/// drop(object);
-/// assert!(is_unused(&name)? && unlink_if_unused(&name)?);
-/// # }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # References
-///
-/// [F_SETLEASE(2const)](https://man7.org/linux/man-pages/man2/F_SETLEASE.2const.html),
-/// [proc_sys_fs(5)](https://man7.org/linux/man-pages/man5/proc_sys_fs.5.html)
-#[doc(alias("F_SETLEASE", "fuser"))]
-pub fn is_unused(name: &CStr) -> io::Result<bool> {
-    sys::is_unused(name)
-}
-
-/// Removes a name if nobody holds its object, and says whether it did. Asking and removing are one act: who comes in
-/// between waits, and then finds no such name. (Who had looked the name up already, and opens the object after the removal,
-/// gets it without a name: [`OpenOptions::open`](crate::OpenOptions::open) takes that for a missing one.)
-///
-/// What is left is a window of one system call in which a process that does not ask can give the name to another object.
-///
-/// # Errors
-///
-/// Those of [`is_unused`], and those of [`unlink`](crate::unlink).
-pub fn unlink_if_unused(name: &CStr) -> io::Result<bool> {
-    sys::unlink_if_unused(name)
 }

@@ -63,6 +63,7 @@
 mod readme {}
 
 mod holders;
+mod lock;
 mod mapping;
 mod object;
 mod open;
@@ -71,12 +72,15 @@ mod space;
 mod stat;
 mod store;
 mod sys;
+mod unused;
 
-pub use crate::holders::{HeldMapping, Holder, Holders, holders, holders_of, is_held, is_unused, unlink_if_unused};
+pub use crate::holders::{HeldMapping, Holder, Holders, holders, holders_of, is_held};
+pub use crate::lock::Lock;
 pub use crate::mapping::{MapAccess, Mapping};
 pub use crate::object::Object;
 pub use crate::open::OpenOptions;
 pub use crate::seals::Seals;
-pub use crate::space::{GrowthLock, Reserved, Sizing};
+pub use crate::space::{Reserved, Sizing};
 pub use crate::stat::Stat;
 pub use crate::store::{EntryKind, Store, kind, list, set_mode, set_owner, store, store_identity, unlink};
+pub use crate::unused::{Pin, is_unused, tells_unused, unlink_if_unused};

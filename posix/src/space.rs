@@ -26,15 +26,6 @@ pub enum Reserved {
     No,
 }
 
-/// Keeps other growers out; see [`Object::lock_for_growth`]. Dropping it lets them in.
-///
-/// A child that was forked while it was held neither holds it nor releases it.
-#[derive(Debug)]
-#[must_use = "the lock is released when this is dropped"]
-pub struct GrowthLock {
-    _lock: sys::Lock,
-}
-
 /// # Size and storage
 impl Object {
     /// Sets the size, without reserving storage for it.
@@ -88,7 +79,7 @@ impl Object {
     ///
     /// After a failure with [`Sizing::Extend`] the object is part grown: drop it. With [`Sizing::Keep`]
     /// size and content are as before and no storage is left past the page of the end, while holes
-    /// before it may have been filled; hold the [growth lock](Self::lock_for_growth), lest this frees
+    /// before it may have been filled; hold the [lock](Self::lock), lest this frees
     /// another grower's reservation too.
     ///
     /// # Errors
@@ -125,7 +116,7 @@ impl Object {
     ///
     /// // Growing an object that others use: reserve, clear the tail, then move the size at once. Not by `set_len`,
     /// // which would shrink it if somebody who does not ask for the lock has made it larger meanwhile.
-    /// if let Some(_lock) = object.lock_for_growth()? {
+    /// if let Some(_lock) = object.lock()? {
     ///     let len = object.stat()?.len(); // again, under the lock
     ///     let _ = object.reserve(len, 20_000 - len, Sizing::Keep)?;
     ///     object.clear_tail(len)?;
@@ -172,34 +163,5 @@ impl Object {
     #[doc(alias = "FALLOC_FL_PUNCH_HOLE")]
     pub fn clear_tail(&self, len: u64) -> io::Result<()> {
         sys::clear_tail(&self.file, len)
-    }
-
-    /// Takes the lock by which growers of one object exclude each other, or returns `None` at once if
-    /// somebody has it.
-    ///
-    /// It is advisory: it binds those who take it. It belongs to the guard alone, not to this
-    /// descriptor: a clone, another handle in this process and a forked child are all kept out. Anybody
-    /// who may read the object can take it, and keep it, so wait for it with a deadline only.
-    ///
-    /// # Errors
-    ///
-    /// - `PermissionDenied` (`EACCES`): the object's mode does not let this process read it (any more).
-    /// - `NotFound` (`ENOENT`): there is no `/proc`, through which the object is opened anew.
-    /// - `EMFILE`, `ENFILE`: too many open descriptors; `ENOLCK`: too many locks.
-    /// - `Unsupported`: not Linux.
-    ///
-    /// # Platform-specific behavior
-    ///
-    /// Linux: `flock(LOCK_EX | LOCK_NB)` on a new open of `/proc/thread-self/fd/N`. On this object's own
-    /// descriptor it would exclude no clone and no forked child, for those share its open file
-    /// description.
-    ///
-    /// # References
-    ///
-    /// [flock(2)](https://man7.org/linux/man-pages/man2/flock.2.html),
-    /// [proc_pid_fd(5)](https://man7.org/linux/man-pages/man5/proc_pid_fd.5.html)
-    #[doc(alias = "flock")]
-    pub fn lock_for_growth(&self) -> io::Result<Option<GrowthLock>> {
-        Ok(sys::lock_for_growth(&self.file)?.map(|lock| GrowthLock { _lock: lock }))
     }
 }

@@ -4,8 +4,9 @@
 //! - `look`, `names_only`: what was opened;
 //! - `create_unlinked`, `link`, `can_link`, `memfd`: objects without a name;
 //! - `seals`, `add_seals`, `reopen_read_only`: what others may do;
-//! - `check_room`, `reserve`, `clear_tail`, `lock_for_growth` with its `Lock`, `prefault`: storage;
-//! - `holders_of`, `is_held`, `is_unused`, `unlink_if_unused`.
+//! - `check_room`, `reserve`, `clear_tail`, `prefault`: storage;
+//! - `lock`, `lock_named`, with their `Lock`;
+//! - `holders_of`, `is_held`, `is_unused`, `tells_unused`, `unlink_if_unused`, with its `Pin`.
 
 use std::fs::File;
 use std::hint::black_box;

@@ -186,6 +186,10 @@ impl Backend for AnyBackend {
         }
     }
 
+    fn open_or_create_id(&self, id: &RegionId, options: &CreateOptions) -> Result<(Self::Region, bool)> {
+        each!(self, backend => backend.open_or_create_id(id, options).map(|(region, created)| (boxed(region), created)))
+    }
+
     fn create_unnamed(&self, options: &CreateOptions) -> Result<Self::Region> {
         each!(self, backend => backend.create_unnamed(options).map(boxed))
     }

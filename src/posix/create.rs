@@ -6,8 +6,9 @@ use nix::libc;
 use shared_region_posix::{self as leaf, MapAccess, Object, Reserved, Sizing};
 
 use super::failure::{self, Subject};
-use super::region::{self, PosixRegion};
-use super::{Posix, capabilities, native, not_found, own, publication, unsupported};
+use super::region::PosixRegion;
+use super::removal::{self, LastUser};
+use super::{Posix, able_to, native, not_found, own, publication, unsupported};
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::too_few_huge_pages;
@@ -38,7 +39,7 @@ impl Unlink {
 impl Drop for Unlink {
     fn drop(&mut self) {
         if let Some((id, object)) = self.0.take() {
-            let _ = region::remove_same(&id, object.identity());
+            let _ = removal::remove_same(&id, object.identity());
         }
     }
 }
@@ -88,7 +89,7 @@ pub(super) fn create(id: &RegionId, options: &CreateOptions) -> Result<PosixRegi
 /// before whether it can, else what is known from earlier will do.
 fn prepare(id: &RegionId, options: &CreateOptions, must_link: bool) -> Result<(PosixRegion, Publication)> {
     let subject = Subject::new(id, "create");
-    options.validate_for(capabilities(false)).map_err(|error| subject.told(error))?;
+    options.validate_for(able_to(options.get_removal())).map_err(|error| subject.told(error))?;
     // Where no memory is taken and nothing of the caller's runs, the link tells soon enough that the name is taken.
     if must_link || options.get_allocation() != Allocation::Lazy || options.get_lock_memory() {
         match leaf::kind(native(id)) {
@@ -128,7 +129,7 @@ fn prepare_exclusive(id: &RegionId, options: &CreateOptions) -> Result<(PosixReg
         .open(native(id))
         .map_err(|error| subject.failed(&error))?;
     // A descriptor of its own: on failure the region goes first and the name is taken away last.
-    let kept = object.try_clone().inspect_err(|_| drop(region::remove_same(id, object.identity())));
+    let kept = object.try_clone().inspect_err(|_| drop(removal::remove_same(id, object.identity())));
     let unlink = Unlink(Some((id.clone(), kept.map_err(|error| subject.failed(&error))?)));
     object.set_mode(options.get_mode()).map_err(|error| subject.failed(&error))?;
     let region = settled(Some(id.clone()), object, options, Sizing::Keep, &subject)?;
@@ -194,10 +195,12 @@ fn settled(
         let _: Reserved = object.reserve(0, len, sizing).map_err(|error| no_room(&error))?;
     }
     let core_dump = options.get_core_dump();
-    let mut region = PosixRegion { mapping, object: object.into(), id, remover: None, core_dump };
+    let mut region = PosixRegion { mapping, object: object.into(), id, remover: None, core_dump, last_user: None };
     options.settle(&region)?;
-    if options.get_removal() == Removal::OnDrop && region.id.is_some() {
-        region.remover = Some(Process::current());
+    match (options.get_removal(), &region.id) {
+        (Removal::OnDrop, Some(_)) => region.remover = Some(Process::current()),
+        (Removal::LastUser, Some(id)) => region.last_user = Some(LastUser::of(id)),
+        _ => {}
     }
     Ok(region)
 }
@@ -206,7 +209,7 @@ fn settled(
 pub(super) fn unnamed(options: &CreateOptions) -> Result<PosixRegion> {
     let subject = Subject::unnamed("create");
     let huge = options.get_huge_pages() == HugePages::Require;
-    let can = capabilities(false).with_huge_pages(cfg!(target_os = "linux"));
+    let can = able_to(options.get_removal()).with_huge_pages(cfg!(target_os = "linux"));
     options.validate_for(can).map_err(|error| subject.told(error))?;
     let made = if huge { Object::memfd_of_huge_pages } else { Object::memfd };
     let object = match made(c"shared-region", options.get_mode()) {

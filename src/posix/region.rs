@@ -10,7 +10,8 @@ use shared_region_posix::{self as leaf, MapAccess, Mapping, Object, Reserved, Si
 
 use super::failure::{self, Subject};
 use super::handle::Handle;
-use super::{NAME, Posix, capabilities, create, metadata, native, not_found, seals, unsupported};
+use super::removal::{LastUser, remove_same};
+use super::{NAME, Posix, able_to, create, metadata, native, not_found, seals, unsupported};
 use crate::access::SharedRegionExt;
 use crate::backend::Backend;
 use crate::denied::lacks_permission;
@@ -19,7 +20,7 @@ use crate::limits::{check_memory_limits, mapping_refused};
 use crate::memory;
 use crate::metadata::{Capabilities, Metadata};
 use crate::name::{PosixName, RegionId};
-use crate::options::{Access, Backoff, CreateOptions, OpenOptions, validate_size};
+use crate::options::{Access, Backoff, CreateOptions, OpenOptions, Removal, validate_size};
 use crate::process::Process;
 use crate::region::{Describe, SharedRegion, check_mode, check_owner};
 use crate::seals::Seals;
@@ -55,6 +56,8 @@ pub struct PosixRegion {
     pub(super) remover: Option<Process>,
     /// Whether the mapping, and those that take its place or are cloned off it, go into core dumps.
     pub(super) core_dump: bool,
+    /// The last, so that it is dropped when nothing holds the object here any more.
+    pub(super) last_user: Option<LastUser>,
 }
 
 /// The most bytes of an object that are mapped in at opening unasked, where all of them are there.
@@ -62,7 +65,7 @@ const FEW: u64 = 16 << 10;
 
 pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<PosixRegion> {
     let subject = Subject::new(id, "open");
-    options.validate_for(capabilities(false)).map_err(|error| subject.told(error))?;
+    options.validate_for(able_to(options.get_removal())).map_err(|error| subject.told(error))?;
     let writable = options.get_access() == Access::ReadWrite;
     options.poll(|| {
         let (object, stat) =
@@ -76,26 +79,6 @@ pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<PosixRegion> 
         let mapping = mapped.map_err(|error| subject.not_mapped(&error, len))?;
         PosixRegion::opened(mapping, object, Some(id.clone()), options, &subject)
     })
-}
-
-/// Removes the name, if it still means this object.
-pub(super) fn remove_same(id: &RegionId, identity: io::Result<(u64, u64)>) -> Result<()> {
-    let subject = Subject::new(id, "remove");
-    let own = identity.map_err(|error| subject.failed(&error))?;
-    match leaf::kind(native(id)) {
-        Ok((_, named)) if (named.device(), named.inode()) == own => {}
-        Ok(_) => {
-            return Err(subject
-                .error(ErrorKind::NotFound)
-                .reason("the name means another object by now, which is left alone"));
-        }
-        Err(error) if unsupported(&error) => {}
-        Err(error) if not_found(&error) && leaf::store().is_ok() => {
-            return Err(subject.error(ErrorKind::NotFound).reason("it has been removed before"));
-        }
-        Err(error) => return Err(subject.failed(&error)),
-    }
-    leaf::unlink(native(id)).map_err(|error| subject.failed(&error))
 }
 
 impl PosixRegion {
@@ -159,7 +142,7 @@ impl PosixRegion {
     pub fn from_fd(fd: OwnedFd, options: &OpenOptions) -> Result<Self> {
         let subject = Subject::unnamed("adopt");
         let told = |error: Error| subject.told(error);
-        options.clone().require_seals(Seals::new()).validate_for(capabilities(false)).map_err(told)?;
+        options.clone().require_seals(Seals::new()).validate_for(able_to(options.get_removal())).map_err(told)?;
         let object = Object::try_from(fd).map_err(|error| failure::not_adoptable(&error, &subject))?;
         // First, as without seals the size can change once it is read.
         seals::demand(&object, options).map_err(told)?;
@@ -189,7 +172,8 @@ impl PosixRegion {
         subject: &Subject<'_>,
     ) -> Result<Self> {
         let core_dump = options.get_core_dump();
-        let mut region = Self { mapping, object: object.into(), id, remover: None, core_dump };
+        let last_user = id.as_ref().filter(|_| options.get_removal() == Removal::LastUser).map(LastUser::of);
+        let mut region = Self { mapping, object: object.into(), id, remover: None, core_dump, last_user };
         options.settle(&region)?;
         if !options.get_keep_descriptor() {
             region.object.close().map_err(|error| subject.failed(&error))?;
@@ -335,7 +319,14 @@ unsafe impl SharedRegion for PosixRegion {
         let mapping = self.map_alike(self.object(CLONE)?, self.len()).map_err(|error| self.failed(&error, CLONE))?;
         let object = self.object.share().map_err(|error| self.failed(&error, CLONE))?;
         let core_dump = self.core_dump;
-        Ok(Self { mapping, object: Handle::Shared(object), id: self.id.clone(), remover: None, core_dump })
+        Ok(Self {
+            mapping,
+            object: Handle::Shared(object),
+            id: self.id.clone(),
+            remover: None,
+            core_dump,
+            last_user: self.last_user.clone(),
+        })
     }
 
     fn try_clone_boxed(&self) -> Result<Box<dyn SharedRegion>> {
@@ -351,7 +342,7 @@ unsafe impl SharedRegion for PosixRegion {
         let Some(object) = self.object.get() else { return Err(self.closed(GROW)) };
         let mut patience = Backoff::new(Duration::from_secs(1));
         let _lock = loop {
-            match object.lock_for_growth() {
+            match object.lock() {
                 Ok(Some(lock)) => break lock,
                 Ok(None) if patience.pause() => {}
                 Ok(None) => {
@@ -424,6 +415,9 @@ impl Drop for PosixRegion {
                 // It is still mapped, so its inode cannot have been reused for another object.
                 let _ = remove_same(id, self.object.identity());
             }
+        }
+        if let Some(last_user) = &mut self.last_user {
+            last_user.is_about(self.object.identity());
         }
     }
 }

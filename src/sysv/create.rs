@@ -6,7 +6,8 @@ use nix::libc;
 use shared_region_sysv::{self as leaf, AttachOptions, GetOptions, HugePages as LeafPages, Segment};
 
 use super::failure::{attach_failed, create_failed, failed, or_taken};
-use super::region::SysvRegion;
+use super::region::{SysvRegion, is_removed};
+use super::removal::{LastUser, Turn};
 use super::{NAME, Sysv, own};
 use crate::access::SharedRegionExt;
 use crate::backend::Backend;
@@ -70,6 +71,8 @@ pub(super) fn create(id: Option<&RegionId>, options: &CreateOptions) -> Result<(
     };
     let size = options.get_size();
     options.validate_room().map_err(|error| told(or_taken(error, key)))?;
+    let last_user = id.is_some() && options.get_removal() == Removal::LastUser;
+    let turn = last_user.then(Turn::take);
     let segment = get(key, options).map_err(|error| told(create_failed(&error, key, options)))?;
     let mut undo = Undo(Some(segment));
     let gone = |error: Error| error.reason("somebody removed it before it was attached: try again");
@@ -84,9 +87,14 @@ pub(super) fn create(id: Option<&RegionId>, options: &CreateOptions) -> Result<(
         undo.0 = None;
         return Err(told(gone(Error::new(ErrorKind::NotFound))));
     }
+    if last_user && is_removed(segment) {
+        undo.0 = None;
+        return Err(told(gone(Error::new(ErrorKind::NotFound))));
+    }
+    drop(turn);
     let named = id.is_some();
     let id = id.cloned().unwrap_or(RegionId::Segment(segment.id()));
-    let mut region = SysvRegion { attachment, id, remover: None, core_dump: options.get_core_dump() };
+    let mut region = SysvRegion { attachment, id, remover: None, core_dump: options.get_core_dump(), last_user: None };
     if !named {
         // Before what takes its time, so that a kill can hardly come in between.
         segment.remove().map_err(|error| region.describe(failed(&error), "create"))?;
@@ -94,6 +102,7 @@ pub(super) fn create(id: Option<&RegionId>, options: &CreateOptions) -> Result<(
     }
     options.settle(&region)?;
     region.remover = (named && options.get_removal() == Removal::OnDrop).then(Process::current);
+    region.last_user = last_user.then(|| LastUser::of(segment));
     Ok((region, undo))
 }
 

@@ -8,6 +8,7 @@ use shared_region_sysv::{self as leaf, Attachment, Segment, SegmentStat};
 
 use super::create::{self, attach_options};
 use super::failure::{attach_failed, failed, failed_on};
+use super::removal::{LastUser, Turn, remove};
 use super::{NAME, Sysv, find, metadata};
 use crate::access::SharedRegionExt;
 use crate::backend::Backend;
@@ -15,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
 use crate::metadata::{Capabilities, Metadata};
 use crate::name::RegionId;
-use crate::options::{Access, CreateOptions, OpenOptions};
+use crate::options::{Access, CreateOptions, OpenOptions, Removal};
 use crate::process::Process;
 use crate::region::{SharedRegion, check_mode, check_owner};
 
@@ -46,6 +47,8 @@ pub struct SysvRegion {
     pub(super) remover: Option<Process>,
     /// Whether the mapping, and those that are cloned off it, go into core dumps.
     pub(super) core_dump: bool,
+    /// The last, so that it is dropped when nothing is attached here any more.
+    pub(super) last_user: Option<LastUser>,
 }
 
 pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<SysvRegion> {
@@ -53,11 +56,13 @@ pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<SysvRegion> {
     options.validate_for(Sysv.capabilities()).map_err(told)?;
     let address = options.get_fixed_address();
     let attach = attach_options(options.get_access(), address);
+    let last_user = options.get_removal() == Removal::LastUser;
     options.poll(|| {
+        let turn = last_user.then(Turn::take);
         let segment = find(id).map_err(told)?;
         if let Some(uid) = options.get_expect_owner() {
             let stat = segment.stat().map_err(|error| told(failed_on(&error, segment)))?;
-            if stat.uid() != uid || (stat.creator_uid() != uid && stat.creator_uid() != 0) {
+            if is_foreign(&stat, uid) {
                 return Err(told(Error::new(ErrorKind::PermissionDenied).reason(format!(
                     "it belongs to uid {} and was made by uid {}, and uid {uid} was expected",
                     stat.uid(),
@@ -67,11 +72,25 @@ pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<SysvRegion> {
         }
         let attachment = segment.attach(&attach).map_err(|error| told(attach_failed(&error, segment, address)))?;
         options.validate_size(attachment.len() as u64).map_err(told)?;
+        let last_user = last_user.then(|| LastUser::of(segment));
+        if last_user.is_some() && is_removed(segment) && !matches!(id, RegionId::Segment(_)) {
+            return Err(told(Error::new(ErrorKind::NotFound).reason("its last user has just removed it: try again")));
+        }
+        drop(turn);
         let core_dump = options.get_core_dump();
-        let region = SysvRegion { attachment, id: id.clone(), remover: None, core_dump };
+        let region = SysvRegion { attachment, id: id.clone(), remover: None, core_dump, last_user };
         options.settle(&region)?;
         Ok(region)
     })
+}
+
+/// Whether a segment belongs to another user, or was made by another than that and root.
+pub(super) fn is_foreign(stat: &SegmentStat, uid: u32) -> bool {
+    stat.uid() != uid || (stat.creator_uid() != uid && stat.creator_uid() != 0)
+}
+
+pub(super) fn is_removed(segment: Segment) -> bool {
+    look(segment).is_ok_and(|stat| stat.is_removed())
 }
 
 /// Asks for everything known about a segment, also where its mode forbids its owner to read it.
@@ -93,24 +112,6 @@ pub(super) fn listed(segment: Segment) -> Option<SegmentStat> {
 pub(super) fn set(segment: Segment, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>) -> io::Result<()> {
     let now = look(segment)?;
     segment.set(uid.unwrap_or(now.uid()), gid.unwrap_or(now.gid()), mode.unwrap_or(now.mode()))
-}
-
-pub(super) fn removed_before() -> Error {
-    Error::new(ErrorKind::NotFound).reason("it has been removed before")
-}
-
-/// Marks a segment for removal, if nobody has before.
-pub(super) fn remove(segment: Segment) -> Result<()> {
-    match look(segment) {
-        Ok(stat) if stat.is_removed() => {
-            return Err(removed_before());
-        }
-        Err(error) if error.raw_os_error() != Some(Errno::EACCES as i32) => {
-            return Err(failed(&error));
-        }
-        _ => {}
-    }
-    segment.remove().map_err(|error| failed_on(&error, segment))
 }
 
 impl SysvRegion {
@@ -274,7 +275,13 @@ unsafe impl SharedRegion for SysvRegion {
         let attachment = segment
             .attach(&attach_options(self.access(), None))
             .map_err(|error| self.describe(attach_failed(&error, segment, None), "clone"))?;
-        let clone = Self { attachment, id: self.id.clone(), remover: None, core_dump: self.core_dump };
+        let clone = Self {
+            attachment,
+            id: self.id.clone(),
+            remover: None,
+            core_dump: self.core_dump,
+            last_user: self.last_user.clone(),
+        };
         if !clone.core_dump {
             let kept = memory::keep_out_of_core_dumps(clone.as_ptr(), clone.len());
             kept.map_err(|error| self.describe(Error::from_io(&error), "clone"))?;

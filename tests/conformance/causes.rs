@@ -200,7 +200,7 @@ pub fn no_message_advises_what_parts_those_who_share<S: Sut>() {
     let name = Fresh::<S>::new();
     create::<S>(&name, 10);
     let small = S::backend().open(&name, &OpenOptions::new().min_size(11)).unwrap_err().to_string();
-    assert!(small.contains("grow it, or ask for less"), "{small}");
+    assert!(small.contains("grow it, ask for less, or have open_or_create replace it"), "{small}");
     let taken = S::backend().create_new(&name, &CreateOptions::new(1)).unwrap_err().to_string();
     let mut told = vec![small, taken];
     let unready = Fresh::<S>::new();

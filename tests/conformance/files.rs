@@ -13,6 +13,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, OFlag, fallocate};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::linkat;
+use rustix::fs::{FlockOperation, flock};
 use shared_region::{
     Access, Allocation, Backend, Capabilities, CreateOptions, Error, ErrorKind, ListEntry, OpenOptions, RegionId,
     RegionName, Removal, Result, SharedRegion, SharedRegionExt,
@@ -185,7 +186,10 @@ impl Backend for Files {
 
     fn remove_id(&self, id: &RegionId) -> Result<()> {
         let looked = id.name_in(NAME).and_then(|name| look(name).map(|_| path(name)));
-        let removed = looked.and_then(|path| call(|| fs::remove_file(&path)));
+        let removed = looked.and_then(|path| {
+            let _turn = turn()?;
+            call(|| fs::remove_file(&path))
+        });
         removed.map_err(|error| error.context("remove", NAME, Some(id)))
     }
 
@@ -203,6 +207,14 @@ impl Backend for Files {
         }
         Ok(entries)
     }
+}
+
+/// One's turn to remove: nobody gives a name to another file between another's look and removal. It ends with the
+/// descriptor.
+fn turn() -> Result<File> {
+    let directory = call(|| File::open(directory()))?;
+    call(|| Ok(flock(&directory, FlockOperation::LockExclusive)?))?;
+    Ok(directory)
 }
 
 impl Drop for FilesRegion {
@@ -244,6 +256,7 @@ unsafe impl SharedRegion for FilesRegion {
         let told = |error: Error| self.describe(error, "remove");
         let unnamed = || Error::new(ErrorKind::Unsupported).reason("it has no name to remove");
         let name = self.id.as_ref().ok_or_else(unnamed).and_then(|id| id.name_in(NAME)).map_err(told)?;
+        let _turn = turn().map_err(told)?;
         let own = call(|| self.file.metadata()).map_err(told)?;
         let same = |named: fs::Metadata| (named.dev(), named.ino()) == (own.dev(), own.ino());
         if own.nlink() == 0 || !look(name).map(same).map_err(told)? {

@@ -32,6 +32,7 @@ mod holders;
 mod hostile;
 mod huge;
 mod identity;
+mod last_user;
 mod leaks;
 mod lifetime;
 mod mapping;
@@ -42,6 +43,7 @@ mod permissions;
 mod process;
 mod publish;
 mod removal;
+mod replace;
 mod sharing;
 mod space;
 mod unnamed;
@@ -431,6 +433,23 @@ suite! {
             an_unnamed_region_is_gone_with_its_last_handle,
             an_unnamed_region_is_gone_with_its_last_user_also_by_sigkill,
         }
+        last_user {
+            where_the_last_user_cannot_be_told_that_is_unsupported,
+            the_region_goes_with_the_last_handle_whichever_that_is,
+            who_does_not_ask_for_it_is_a_user_and_removes_nothing,
+            the_last_of_several_processes_removes_it_and_what_a_killed_one_left_is_replaced,
+            a_forked_child_is_a_user_and_so_is_a_daemon_of_two_forks,
+            of_those_who_start_at_once_after_a_crash_exactly_one_creates,
+            last_users_racing_with_openers_never_split,
+        }
+        replace {
+            what_is_too_small_is_replaced_if_that_is_asked_for,
+            what_another_user_made_is_refused_or_replaced,
+            what_never_got_a_size_is_replaced_once_nobody_holds_it,
+            who_keeps_the_lock_makes_replacing_busy_and_delays_removal,
+            options_about_the_mapping_count_for_what_exists,
+            all_who_replace_at_once_end_on_one_region,
+        }
     }
     roles {
         access {
@@ -608,6 +627,20 @@ suite! {
         }
         unnamed {
             kills_users_of_unnamed_regions,
+        }
+        last_user {
+            drops_one_handle_after_another,
+            leaves_a_plain_user_behind,
+            is_a_user,
+            starts_and_kills_users,
+            forks_users,
+            starts_after_a_crash,
+            races_as_last_user,
+        }
+        replace {
+            may_not_replace,
+            replaces_what_has_no_size,
+            starts_with_another_size,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A writer and a reader, one of them in another language.
 
-use shared_region::{CreateOptions, ErrorKind, OpenOptions, RegionId, SharedRegion};
+use shared_region::{CreateOptions, ErrorKind, OpenOptions, RegionId, Removal, SharedRegion};
 
 use crate::support::{ANSWER, Meeting, Peer, SIZE, eventually, put_at, text_at};
 
@@ -19,6 +19,7 @@ macro_rules! peers {
                 what_it_removes_rust_keeps_until_it_lets_go
                 what_rust_removes_it_keeps_until_it_lets_go
                 what_it_leaves_when_it_is_killed_rust_opens_and_removes
+                while_it_holds_a_region_there_is_another_user
             }
         })*
     };
@@ -154,6 +155,25 @@ fn what_it_leaves_when_it_is_killed_rust_opens_and_removes(peer: &Peer, meeting:
     }
     region.remove().unwrap();
     assert!(peer.run(&["stat", &meeting.at]).is_err());
+}
+
+fn while_it_holds_a_region_there_is_another_user(peer: &Peer, meeting: &Meeting) {
+    let options = CREATE.removal(Removal::LastUser);
+    let region = meeting.id.create(&options).unwrap();
+    put_at(&region, 0, "from Rust");
+    let mut reader = peer.start(&["read", &meeting.at, "from the peer"]);
+    assert_eq!(reader.hear(), "from Rust");
+    assert!(!meeting.id.remove_if_unused().unwrap());
+    drop(region);
+    let (region, created) = meeting.id.open_or_create(&options).unwrap();
+    assert_eq!((created, text_at(&region, 0).as_str()), (false, "from Rust"));
+    reader.go_on();
+    reader.finish();
+    drop(region);
+    // This process is copied by other tests at any time, and the copy counts for a moment: then it is a leftover.
+    assert!(
+        eventually(|| meeting.id.remove_if_unused().is_ok_and(|removed| removed) || meeting.id.metadata().is_err())
+    );
 }
 
 /// `shm_open` takes the umask's bits away from the mode, `shmget` does not.

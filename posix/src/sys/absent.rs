@@ -1,6 +1,5 @@
 //! What only Linux has, for the systems that have not.
 
-use std::convert::Infallible;
 use std::ffi::{CStr, OsString};
 use std::fs::File;
 use std::io;
@@ -21,8 +20,33 @@ pub(super) fn unsupported<T>() -> io::Result<T> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// No lock can be had, so there is none to release.
-pub(crate) type Lock = Infallible;
+/// No lock can be had.
+#[derive(Debug)]
+pub(crate) enum Lock {}
+
+impl Lock {
+    pub(crate) fn identity(&self) -> (u64, u64) {
+        match *self {}
+    }
+}
+
+/// Nothing is known and not held.
+#[derive(Debug)]
+pub(crate) enum Pin {}
+
+impl Pin {
+    pub(crate) fn of(_name: &CStr) -> io::Result<Self> {
+        unsupported()
+    }
+
+    pub(crate) fn identity(&self) -> (u64, u64) {
+        match *self {}
+    }
+
+    pub(crate) fn unlink_if_unused(self, _name: &CStr) -> io::Result<bool> {
+        match self {}
+    }
+}
 
 pub(crate) fn names_only(_flags: OFlag) -> bool {
     false
@@ -71,7 +95,11 @@ pub(crate) fn clear_tail(_file: &File, _len: u64) -> io::Result<()> {
     unsupported()
 }
 
-pub(crate) fn lock_for_growth(_file: &File) -> io::Result<Option<Lock>> {
+pub(crate) fn lock(_file: &File) -> io::Result<Option<Lock>> {
+    unsupported()
+}
+
+pub(crate) fn lock_named(_name: &CStr) -> io::Result<Option<Lock>> {
     unsupported()
 }
 
@@ -106,4 +134,8 @@ pub(crate) fn is_unused(_name: &CStr) -> io::Result<bool> {
 
 pub(crate) fn unlink_if_unused(_name: &CStr) -> io::Result<bool> {
     unsupported()
+}
+
+pub(crate) fn tells_unused() -> bool {
+    false
 }

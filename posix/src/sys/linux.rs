@@ -25,13 +25,15 @@ use crate::stat::Stat;
 use crate::store::{EntryKind, Store};
 
 mod holders;
+mod lock;
 mod raw;
 mod space;
 mod unused;
 
 pub(crate) use holders::{holders_of, is_held};
-pub(crate) use space::{Lock, check_room, clear_tail, lock_for_growth, reserve};
-pub(crate) use unused::{is_unused, unlink_if_unused};
+pub(crate) use lock::{Lock, lock, lock_named};
+pub(crate) use space::{check_room, clear_tail, reserve};
+pub(crate) use unused::{Pin, is_unused, tells_unused, unlink_if_unused};
 
 /// Where glibc and musl keep the objects.
 const DIRECTORY: &CStr = c"/dev/shm";
@@ -46,6 +48,23 @@ pub(crate) fn open(name: &CStr, write: bool, create_new: bool, mode: u32) -> io:
     let create = if create_new { OFlag::O_CREAT | OFlag::O_EXCL } else { OFlag::empty() };
     let guard = OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     Ok(shm_open(name, access | create | guard, Mode::from_bits_truncate(mode))?.into())
+}
+
+/// Opens what a name means on a description of its own, for a lock or a question, by whichever access its mode grants.
+fn open_anew(name: &CStr) -> io::Result<File> {
+    let path = StorePath::new(name)?;
+    let guard = OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let open = |access: OFlag| retry(|| Ok(fcntl::open(path.as_c_str(), access | guard, Mode::empty())?));
+    let file = match open(OFlag::O_RDONLY) {
+        // A mode such as 0200: either will do.
+        Err(error) if error.raw_os_error() == Some(libc::EACCES) => open(OFlag::O_WRONLY)?,
+        opened => opened?,
+    };
+    let file = File::from(file);
+    if look(&file)?.0 != EntryKind::SharedMemory {
+        return Err(error(libc::ENODEV));
+    }
+    Ok(file)
 }
 
 pub(crate) fn unlink(name: &CStr) -> io::Result<()> {

@@ -11,7 +11,7 @@ use shared_region_posix::{Object, OpenOptions};
 use crate::support::{Name, become_nobody, code, forked, is_child, own_store, run_as_root, without_proc};
 
 fn is_free(object: &Object) -> bool {
-    object.lock_for_growth().unwrap().is_some()
+    object.lock().unwrap().is_some()
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn the_lock_keeps_out_this_handle_a_clone_and_another_handle() {
     let (reader, _) = OpenOptions::new().open(&name).unwrap();
     let handles = [&object, &clone, &reader];
     for holder in handles {
-        let lock = holder.lock_for_growth().unwrap().unwrap();
+        let lock = holder.lock().unwrap().unwrap();
         assert!(handles.iter().all(|handle| !is_free(handle)));
         drop(lock);
         assert!(handles.iter().all(|handle| is_free(handle)));
@@ -32,7 +32,7 @@ fn the_lock_keeps_out_this_handle_a_clone_and_another_handle() {
 #[test]
 fn a_forked_child_is_kept_out_and_neither_holds_nor_releases_the_lock() {
     let object = Object::create_unlinked(0o600).unwrap();
-    let lock = object.lock_for_growth().unwrap();
+    let lock = object.lock().unwrap();
     assert!(lock.is_some());
     assert_eq!(forked(|| i32::from(is_free(&object))), 0);
     let mut lock = lock;
@@ -50,7 +50,7 @@ fn a_forked_child_is_kept_out_and_neither_holds_nor_releases_the_lock() {
 fn a_forked_child_that_lives_on_does_not_keep_the_lock() {
     let object = Object::create_unlinked(0o600).unwrap();
     let (mut ours, mut theirs) = UnixStream::pair().unwrap();
-    let lock = object.lock_for_growth().unwrap();
+    let lock = object.lock().unwrap();
     let released = thread::scope(|scope| {
         let mut act = || theirs.write_all(&[1]).and_then(|()| theirs.read_exact(&mut [0]));
         let child = scope.spawn(move || forked(|| i32::from(act().is_err())));
@@ -69,7 +69,7 @@ fn a_forked_child_that_lives_on_does_not_keep_the_lock() {
 fn a_lock_ends_with_its_process() {
     let object = Object::create_unlinked(0o600).unwrap();
     let taken = forked(|| {
-        let lock = object.lock_for_growth().unwrap();
+        let lock = object.lock().unwrap();
         let taken = lock.is_some();
         std::mem::forget(lock);
         i32::from(taken)
@@ -93,7 +93,7 @@ fn child_locks_what_it_may_not_read() {
     let closed = Object::create_unlinked(0o600).unwrap();
     let open = Object::create_unlinked(0o604).unwrap();
     become_nobody();
-    assert_eq!(code(closed.lock_for_growth()), libc::EACCES);
+    assert_eq!(code(closed.lock()), libc::EACCES);
     assert!(is_free(&open));
 }
 
@@ -110,5 +110,5 @@ fn child_locks_without_proc() {
     }
     own_store("tmpfs", MsFlags::empty(), "size=1M");
     without_proc();
-    assert_eq!(code(Object::create_unlinked(0o600).unwrap().lock_for_growth()), libc::ENOENT);
+    assert_eq!(code(Object::create_unlinked(0o600).unwrap().lock()), libc::ENOENT);
 }

@@ -26,7 +26,7 @@ fn every_descriptor_is_close_on_exec() {
     let name = Name::new();
     let named = name.create(1);
     let memfd = Object::memfd(c"test", 0o600).unwrap();
-    let lock = memfd.lock_for_growth().unwrap();
+    let lock = memfd.lock().unwrap();
     assert!(lock.is_some());
     let opened = OpenOptions::new().open(&name).unwrap().0;
     let clone = opened.try_clone().unwrap();

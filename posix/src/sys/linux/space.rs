@@ -1,10 +1,9 @@
-//! Storage behind an object, and the lock under which it grows.
+//! Storage behind an object.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::process;
+use std::os::unix::fs::MetadataExt;
 
 use memmap2::MmapOptions;
 use nix::errno::Errno;
@@ -13,7 +12,7 @@ use nix::libc;
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::sys::sysinfo::sysinfo;
 
-use super::{path_of, raw};
+use super::raw;
 use crate::space::{Reserved, Sizing};
 use crate::sys::{page_size, retry};
 
@@ -152,35 +151,6 @@ fn allocate(file: &File, flags: FallocateFlags, at: u64, len: u64) -> Result<(),
     let at = libc::off_t::try_from(at).map_err(|_| Errno::EFBIG)?;
     let len = libc::off_t::try_from(len).map_err(|_| Errno::EFBIG)?;
     fallocate(file, flags, at, len)
-}
-
-/// A lock on an open file description of its own.
-#[derive(Debug)]
-pub(crate) struct Lock {
-    file: File,
-    process: u32,
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Closing alone would leave it to a child that was forked meanwhile, for the description lives
-        // as long as that has it open; and a child must not release what its parent holds.
-        if self.process == process::id() {
-            let _ = raw::flock(self.file.as_fd(), libc::LOCK_UN);
-        }
-    }
-}
-
-pub(crate) fn lock_for_growth(file: &File) -> io::Result<Option<Lock>> {
-    let path = path_of(file);
-    let mut options = File::options();
-    options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    let file = retry(|| options.open(&path))?;
-    match retry(|| Ok(raw::flock(file.as_fd(), libc::LOCK_EX | libc::LOCK_NB)?)) {
-        Ok(()) => Ok(Some(Lock { file, process: process::id() })),
-        Err(error) if error.raw_os_error() == Some(libc::EWOULDBLOCK) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Asks the kernel whether anybody holds an object, by a lease.
 
 use std::ffi::CStr;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
 use std::thread;
@@ -13,8 +13,7 @@ use nix::libc;
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{EXT4_SUPER_MAGIC, FsType, TMPFS_MAGIC, fstatfs, statfs};
 
-use super::{DIRECTORY, StorePath, kind, look, raw, unlink};
-use crate::store::EntryKind;
+use super::{DIRECTORY, StorePath, kind, look, open_anew, raw, unlink};
 use crate::sys::{error, retry};
 
 /// From the kernel's include/uapi/linux/magic.h.
@@ -38,17 +37,52 @@ pub(crate) fn is_unused(name: &CStr) -> io::Result<bool> {
 
 pub(crate) fn unlink_if_unused(name: &CStr) -> io::Result<bool> {
     let _turn = Turn::take();
-    let question = Question::open(name)?;
-    if !question.grants_lease()? {
-        return Ok(false);
+    Question::open(name)?.unlink(name)
+}
+
+/// Whether questions are answered here, as far as that shows beforehand.
+pub(crate) fn tells_unused() -> bool {
+    let leases = fs::read_to_string("/proc/sys/fs/leases-enable");
+    leases.map_or(true, |text| text.trim() != "0")
+        // A missing store has another error of its own.
+        && retry(|| Ok(statfs(DIRECTORY)?)).map_or(true, |system| EXACT.contains(&system.filesystem_type()))
+}
+
+/// An object that is known and not held: an `O_PATH` description keeps its inode from becoming another's, and does not
+/// count in the question.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    file: File,
+    identity: (u64, u64),
+}
+
+impl Pin {
+    pub(crate) fn of(name: &CStr) -> io::Result<Self> {
+        let path = StorePath::new(name)?;
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = File::from(retry(|| Ok(open(path.as_c_str(), flags, Mode::empty())?))?);
+        let identity = identity(&file)?;
+        Ok(Self { file, identity })
     }
-    // Nobody can open it now. That the name still means it is all that is left to see.
-    let (_, asked) = look(&question.file)?;
-    let (_, named) = kind(name)?;
-    if (named.device(), named.inode()) != (asked.device(), asked.inode()) {
-        return Err(error(libc::ENOENT));
+
+    pub(crate) fn identity(&self) -> (u64, u64) {
+        self.identity
     }
-    retry(|| unlink(name)).map(|()| true)
+
+    pub(crate) fn unlink_if_unused(self, name: &CStr) -> io::Result<bool> {
+        let _turn = Turn::take();
+        let question = Question::open(name)?;
+        if identity(&question.file)? != self.identity {
+            return Err(error(libc::ENOENT));
+        }
+        // The question keeps the inode from here on, and before Linux 5.3 `O_PATH` counts, too.
+        drop(self.file);
+        question.unlink(name)
+    }
+}
+
+fn identity(file: &File) -> io::Result<(u64, u64)> {
+    look(file).map(|(_, stat)| (stat.device(), stat.inode()))
 }
 
 /// One's turn to ask, among all who do so by this crate: to open an object in order to ask is to hold it, so two who ask
@@ -89,25 +123,12 @@ struct Question {
 
 impl Question {
     fn open(name: &CStr) -> io::Result<Self> {
-        let path = StorePath::new(name)?;
-        let guard = OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let mut patience = Patience::new();
-        let mut access = OFlag::O_RDONLY;
         loop {
-            match open(path.as_c_str(), access | guard, Mode::empty()) {
-                Ok(file) => {
-                    let file = File::from(file);
-                    if look(&file)?.0 != EntryKind::SharedMemory {
-                        return Err(error(libc::ENODEV));
-                    }
-                    return Ok(Self { file });
-                }
-                // A mode such as 0200: either access will do.
-                Err(Errno::EACCES) if access == OFlag::O_RDONLY => access = OFlag::O_WRONLY,
-                Err(Errno::EINTR) => {}
+            match open_anew(name) {
                 // Somebody has a lease on it.
-                Err(Errno::EWOULDBLOCK) if patience.pause() => {}
-                Err(errno) => return Err(errno.into()),
+                Err(error) if error.raw_os_error() == Some(libc::EWOULDBLOCK) && patience.pause() => {}
+                opened => return opened.map(|file| Self { file }),
             }
         }
     }
@@ -122,6 +143,19 @@ impl Question {
             Err(Errno::EAGAIN) => Ok(false),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    fn unlink(&self, name: &CStr) -> io::Result<bool> {
+        if !self.grants_lease()? {
+            return Ok(false);
+        }
+        // Nobody can open it now. That the name still means it is all that is left to see, last.
+        let asked = identity(&self.file)?;
+        let (_, named) = kind(name)?;
+        if (named.device(), named.inode()) != asked {
+            return Err(error(libc::ENOENT));
+        }
+        retry(|| unlink(name)).map(|()| true)
     }
 }
 
