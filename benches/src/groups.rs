@@ -4,6 +4,7 @@ use crate::model::Group;
 
 mod atomics;
 mod attach;
+mod cleanup;
 mod copies;
 mod growth;
 mod ipc;
@@ -11,5 +12,13 @@ mod lifecycle;
 mod prefault;
 
 /// In the order of the report.
-pub(crate) const GROUPS: &[Group] =
-    &[lifecycle::GROUP, attach::GROUP, copies::GROUP, atomics::GROUP, prefault::GROUP, ipc::GROUP, growth::GROUP];
+pub(crate) const GROUPS: &[Group] = &[
+    lifecycle::GROUP,
+    attach::GROUP,
+    copies::GROUP,
+    atomics::GROUP,
+    prefault::GROUP,
+    ipc::GROUP,
+    growth::GROUP,
+    cleanup::GROUP,
+];

@@ -27,8 +27,6 @@ impl Turn {
     /// Waits for one's turn at what the name means by then. Without the lock, who may change the name may do so all the
     /// same: the lock keeps nobody out who does not ask for it.
     fn take(subject: &Subject<'_>) -> Result<Self> {
-        // Something foreign may do odd things when it is opened.
-        look(subject)?;
         let mut patience = Backoff::new(PATIENCE);
         loop {
             let lock = Lock::of(subject.native());

@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, c_int, c_void};
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
@@ -155,9 +156,22 @@ impl Way for Whole {
     }
 
     fn remove(self, name: &Name) -> Result<()> {
-        // What is no shared memory is left alone.
-        ensure!(exists(&path(name))?, "nothing has the name");
-        unlink(name)
+        // What is no shared memory is left alone; and of all who remove the object, one at a time looks at its name.
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let path = path(name);
+        // SAFETY: open(2) reads the path, which is a C string.
+        let fd = check(unsafe { libc::open(path.as_ptr(), flags) })?;
+        // SAFETY: open(2) has just made the descriptor, which nobody else has.
+        let object = unsafe { OwnedFd::from_raw_fd(fd) };
+        let opened = stat(fd)?;
+        // SAFETY: flock(2) touches no memory of this process.
+        check(unsafe { libc::flock(fd, libc::LOCK_EX | libc::LOCK_NB) })?;
+        ensure!(exists(&path)? && opened.st_nlink > 0, "nothing has the name");
+        unlink(name)?;
+        // SAFETY: as above. Else a child that was forked meanwhile would keep it.
+        check(unsafe { libc::flock(fd, libc::LOCK_UN) })?;
+        drop(object);
+        Ok(())
     }
 }
 

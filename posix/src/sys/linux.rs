@@ -51,7 +51,8 @@ pub(crate) fn open(name: &CStr, write: bool, create_new: bool, mode: u32) -> io:
 }
 
 /// Opens what a name means on a description of its own, for a lock or a question, by whichever access its mode grants.
-fn open_anew(name: &CStr) -> io::Result<File> {
+/// Returns its identity, too.
+fn open_anew(name: &CStr) -> io::Result<(File, (u64, u64))> {
     let path = StorePath::new(name)?;
     let guard = OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let open = |access: OFlag| retry(|| Ok(fcntl::open(path.as_c_str(), access | guard, Mode::empty())?));
@@ -61,10 +62,11 @@ fn open_anew(name: &CStr) -> io::Result<File> {
         opened => opened?,
     };
     let file = File::from(file);
-    if look(&file)?.0 != EntryKind::SharedMemory {
+    let (kind, stat) = look(&file)?;
+    if kind != EntryKind::SharedMemory {
         return Err(error(libc::ENODEV));
     }
-    Ok(file)
+    Ok((file, (stat.device(), stat.inode())))
 }
 
 pub(crate) fn unlink(name: &CStr) -> io::Result<()> {

@@ -25,10 +25,9 @@ impl Lock {
         self.identity
     }
 
-    fn take(file: File) -> io::Result<Option<Self>> {
-        let (_, stat) = look(&file)?;
+    fn take(file: File, identity: (u64, u64)) -> io::Result<Option<Self>> {
         match retry(|| Ok(raw::flock(file.as_fd(), libc::LOCK_EX | libc::LOCK_NB)?)) {
-            Ok(()) => Ok(Some(Self { file, identity: (stat.device(), stat.inode()), process: process::id() })),
+            Ok(()) => Ok(Some(Self { file, identity, process: process::id() })),
             Err(error) if error.raw_os_error() == Some(libc::EWOULDBLOCK) => Ok(None),
             Err(error) => Err(error),
         }
@@ -49,12 +48,14 @@ pub(crate) fn lock(file: &File) -> io::Result<Option<Lock>> {
     let path = path_of(file);
     let mut options = File::options();
     options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    Lock::take(retry(|| options.open(&path))?)
+    let file = retry(|| options.open(&path))?;
+    let (_, stat) = look(&file)?;
+    Lock::take(file, (stat.device(), stat.inode()))
 }
 
 pub(crate) fn lock_named(name: &CStr) -> io::Result<Option<Lock>> {
     match open_anew(name) {
-        Ok(file) => Lock::take(file),
+        Ok((file, identity)) => Lock::take(file, identity),
         // Somebody has a lease on it.
         Err(error) if error.raw_os_error() == Some(Errno::EWOULDBLOCK as i32) => Ok(None),
         Err(error) => Err(error),

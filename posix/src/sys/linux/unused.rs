@@ -61,8 +61,8 @@ impl Pin {
         let path = StorePath::new(name)?;
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = File::from(retry(|| Ok(open(path.as_c_str(), flags, Mode::empty())?))?);
-        let identity = identity(&file)?;
-        Ok(Self { file, identity })
+        let (_, stat) = look(&file)?;
+        Ok(Self { file, identity: (stat.device(), stat.inode()) })
     }
 
     pub(crate) fn identity(&self) -> (u64, u64) {
@@ -72,17 +72,13 @@ impl Pin {
     pub(crate) fn unlink_if_unused(self, name: &CStr) -> io::Result<bool> {
         let _turn = Turn::take();
         let question = Question::open(name)?;
-        if identity(&question.file)? != self.identity {
+        if question.identity != self.identity {
             return Err(error(libc::ENOENT));
         }
         // The question keeps the inode from here on, and before Linux 5.3 `O_PATH` counts, too.
         drop(self.file);
         question.unlink(name)
     }
-}
-
-fn identity(file: &File) -> io::Result<(u64, u64)> {
-    look(file).map(|(_, stat)| (stat.device(), stat.inode()))
 }
 
 /// One's turn to ask, among all who do so by this crate: to open an object in order to ask is to hold it, so two who ask
@@ -119,6 +115,7 @@ impl Drop for Turn {
 /// granted in spite of those who share it.
 struct Question {
     file: File,
+    identity: (u64, u64),
 }
 
 impl Question {
@@ -128,7 +125,7 @@ impl Question {
             match open_anew(name) {
                 // Somebody has a lease on it.
                 Err(error) if error.raw_os_error() == Some(libc::EWOULDBLOCK) && patience.pause() => {}
-                opened => return opened.map(|file| Self { file }),
+                opened => return opened.map(|(file, identity)| Self { file, identity }),
             }
         }
     }
@@ -149,10 +146,9 @@ impl Question {
         if !self.grants_lease()? {
             return Ok(false);
         }
-        // Nobody can open it now. That the name still means it is all that is left to see, last.
-        let asked = identity(&self.file)?;
+        // Nobody can open it now. That the name still means it is all that is left to see.
         let (_, named) = kind(name)?;
-        if (named.device(), named.inode()) != asked {
+        if (named.device(), named.inode()) != self.identity {
             return Err(error(libc::ENOENT));
         }
         retry(|| unlink(name)).map(|()| true)
