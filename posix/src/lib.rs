@@ -65,6 +65,7 @@ mod readme {}
 mod holders;
 mod lock;
 mod mapping;
+mod nameless;
 mod object;
 mod open;
 mod seals;
@@ -77,6 +78,7 @@ mod unused;
 pub use crate::holders::{HeldMapping, Holder, Holders, holders, holders_of, is_held};
 pub use crate::lock::Lock;
 pub use crate::mapping::{MapAccess, Mapping};
+pub use crate::nameless::{Nameless, NamelessKind, nameless};
 pub use crate::object::Object;
 pub use crate::open::OpenOptions;
 pub use crate::seals::Seals;

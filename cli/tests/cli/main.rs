@@ -16,6 +16,7 @@ mod remove;
 mod stat;
 mod support;
 mod terminal;
+mod truth;
 mod users;
 mod wait;
 mod write;

@@ -10,6 +10,7 @@ mod holders;
 mod hostile;
 mod mapping;
 mod name;
+mod nameless;
 mod names;
 mod objects;
 mod publication;
