@@ -59,14 +59,14 @@ fn convert(found: &leaf::Holders) -> Holders {
 
 pub(super) fn remove_if_none(id: &RegionId) -> Result<bool> {
     let subject = Subject::new(id, "remove if unused");
-    let now = stat(&subject)?;
-    let before = object(&now);
     match leaf::unlink_if_unused(native(id)) {
         Ok(removed) => return Ok(removed),
         // What can come of the removal, and what comes of a question that cannot be answered here.
         Err(error) if not_found(&error) => return Err(subject.failed(&error)),
         Err(_) => {}
     }
+    let now = stat(&subject)?;
+    let before = object(&now);
     match leaf::is_held(before.0, before.1).map_err(|error| subject.told(unknown(&error)))? {
         Some(true) => return Ok(false),
         Some(false) => {}
