@@ -79,7 +79,7 @@ pub(crate) use creation::{Way, open_or_create};
 ///   descriptor;
 /// - telling: [`Metadata`] (from `std::fs::Metadata`, too), [`Holders`], [`Capabilities`], [`ListEntry`].
 ///
-/// `tests/conformance/files.rs` in the crate's repository is one over plain files, and the suite beside it checks any.
+/// The package `shared-region-conformance` checks any; in its tests there is one over plain files.
 pub trait Backend: Debug + Send + Sync {
     /// What this backend's regions are.
     type Region: SharedRegion + 'static;

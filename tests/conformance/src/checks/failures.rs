@@ -1,0 +1,5 @@
+//! E: errors.
+
+pub mod causes;
+pub mod errors;
+pub mod faults;

@@ -1,0 +1,4 @@
+//! Z: growth.
+
+pub mod grow;
+pub mod growers;

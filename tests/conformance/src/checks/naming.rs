@@ -1,0 +1,4 @@
+//! N: names and identities.
+
+pub mod identity;
+pub mod names;

@@ -1,0 +1,4 @@
+//! O: opening.
+
+pub mod mapping;
+pub mod open;

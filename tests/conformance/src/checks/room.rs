@@ -1,0 +1,5 @@
+//! S: memory, limits, and that nothing leaks.
+
+pub mod huge;
+pub mod leaks;
+pub mod space;
