@@ -136,8 +136,7 @@ pub trait Backend: Debug + Send + Sync {
     ///   its link is refused (by an old or odd file system, AppArmor, SELinux, a sandbox), and on other systems:
     ///   `shm_open(O_CREAT | O_EXCL)`, with the size given last; if that fails too, its error is told. What was refused
     ///   is remembered, by process and `/dev/shm`.
-    /// - **System V**: `shmget(IPC_CREAT | IPC_EXCL)`, `shmat`. Where the sysctl `kernel.shm_rmid_forced` is 1 the system
-    ///   removes a segment as soon as nobody is attached, so a program that hands it on keeps it attached until then.
+    /// - **System V**: `shmget(IPC_CREAT | IPC_EXCL)`, `shmat`.
     fn create_new(&self, name: &RegionName, options: &CreateOptions) -> Result<Self::Region> {
         self.create_with(name, options, |_| Ok(()))
     }

@@ -31,32 +31,12 @@ use crate::options::Access;
 pub struct Holders {
     processes: Vec<Holder>,
     complete: bool,
-    held: Option<bool>,
 }
 
 impl Holders {
     /// States which processes were seen, by ascending id, and whether those are all. For backends.
-    pub fn new(processes: Vec<Holder>, complete: bool) -> Self {
-        let held = if processes.is_empty() && !complete { None } else { Some(!processes.is_empty()) };
-        Self { processes, complete, held }
-    }
-
-    /// States what is known beside that: whether anybody holds the region, seen or not. For backends.
-    pub fn with_held(mut self, held: bool) -> Self {
-        self.held = Some(held);
-        self
-    }
-
-    /// Says whether anybody holds the region; `None` where that is not known, as nobody was seen and somebody may have been
-    /// overlooked.
-    ///
-    /// # Platform-specific behavior
-    ///
-    /// - **POSIX**: by the kernel's word, where it gives one, see [`remove_if_unused`](crate::Backend::remove_if_unused); else
-    ///   by the processes that were seen.
-    /// - **System V**: by the attach count.
-    pub const fn is_held(&self) -> Option<bool> {
-        self.held
+    pub const fn new(processes: Vec<Holder>, complete: bool) -> Self {
+        Self { processes, complete }
     }
 
     /// Returns the processes, by ascending id.

@@ -1,9 +1,7 @@
 //! `shm create`.
 
-use std::fs;
-
 use clap::ValueEnum;
-use shared_region::{Allocation, AnyBackend, CreateOptions, HugePages, RegionId, SharedRegion};
+use shared_region::{Allocation, CreateOptions, HugePages, RegionId, SharedRegion};
 
 use crate::args::Kind;
 use crate::failure::Failure;
@@ -46,7 +44,7 @@ enum Huge {
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    let id = target(&args.id, args.kind.backend)?;
+    let id = args.id.new_one(args.kind.backend)?;
     let allocation = match args {
         Args { lazy: true, .. } => Allocation::Lazy,
         Args { prefault: true, .. } => Allocation::Prefault,
@@ -58,18 +56,6 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Some(Huge::Require) => HugePages::Require,
     };
     create(&id, options(args.size).mode(args.mode).allocation(allocation).huge_pages(huge_pages), |_| Ok(()))
-}
-
-/// What is to be made. Refuses where it would not last.
-pub(crate) fn target(id: &Identity, backend: Option<AnyBackend>) -> Result<RegionId, Failure> {
-    let id = id.new_one(backend)?;
-    let setting = "/proc/sys/kernel/shm_rmid_forced";
-    if id.backend() == "sysv" && fs::read_to_string(setting).is_ok_and(|text| text.trim() == "1") {
-        return Err(Failure::Failed(format!(
-            "cannot make {id}: kernel.shm_rmid_forced is 1, so the system would remove it as soon as shm ends: have root set it to 0 (sysctl kernel.shm_rmid_forced=0), or make a POSIX object"
-        )));
-    }
-    Ok(id)
 }
 
 /// The options for a size as it was typed or measured.

@@ -29,15 +29,15 @@ outside A-Z a-z 0-9 . _ -, control characters among them, which so never reach t
 Sizes are bytes, in decimal or as 0x1000, or numbers with K, M, G, T (also KiB, MiB …: powers of 1024; KB, MB …: powers \
 of 1000).
 
-Exit codes: 0 done, 1 something failed, 2 wrong usage, 3 it cannot be known from here (ls --orphans, rm --orphans). A failure is one line on standard error.
+Exit codes: 0 done, 1 something failed, 2 wrong usage. A failure is one line on standard error.
 
 Who has a region mapped is counted by the system for System V. For POSIX the mappings and open descriptors of all processes \
 in /proc are searched; where some of them could not be read, which for anybody but root is the rule, the count shows as \
-\u{2265} n.
+\u{2265} n. Processes of other PID namespaces that share /dev/shm, as containers may, are not seen at all, nor are \
+descriptors on their way through a socket: be careful with rm --orphans there.
 
-An orphan has nobody attached; for System V, its creator has ended too. Whether anybody has a POSIX object, in whatever \
-container, the kernel tells its owner and root. Where it does not, every process has to be looked into, and where that cannot \
-be done nothing is called an orphan.";
+An orphan has nobody attached; for System V, its creator has ended too; for POSIX, every process could be looked into. \
+Where that could not be seen, nothing is called an orphan.";
 
 /// Prints a script that completes commands and options in a shell.
 ///

@@ -1,17 +1,14 @@
 //! `shm ls`.
 
 use std::cmp::Reverse;
-use std::fs;
 use std::io::Write;
 use std::time::SystemTime;
 
 use clap::ValueEnum;
-use nix::unistd::geteuid;
-use shared_region::AnyBackend;
 
 use crate::args::Selection;
-use crate::failure::{Failure, tell};
-use crate::inventory::{self, Depth, HeldBy, Item, Status};
+use crate::failure::Failure;
+use crate::inventory::{self, Item, Status};
 use crate::size::show;
 use crate::table::{self, Table, left, right};
 
@@ -22,9 +19,7 @@ use crate::table::{self, Table, left, right};
 /// UTC, `-` for what is not known.
 ///
 /// ATTACHED counts mappings, and processes that only have an object open; `≥ n` says that some processes could not be
-/// looked into. STATUS is removed (gone once nobody has it attached), locked (in memory, by SHM_LOCK), or orphan. HELD-BY is
-/// who was seen to have it, PID/COMMAND. removed:/NAME was a POSIX object of that name, whose memory stays in use until those
-/// who have it let go.
+/// looked into. STATUS is removed (gone once nobody has it attached), locked (in memory, by SHM_LOCK), or orphan.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -32,10 +27,6 @@ pub(crate) struct Args {
     /// Only what nobody has attached, and whose creator (System V) has ended.
     #[arg(long)]
     orphans: bool,
-    /// Also what has no name, or is no region, and takes memory: memfds, files in directories of /dev/shm, named semaphores
-    /// (sem.*). Says how much of what is in use is in none of that.
-    #[arg(long, conflicts_with = "orphans")]
-    all: bool,
     /// What to sort by: names and numbers upwards, sizes and counts from the largest, times from the newest.
     #[arg(long, value_name = "COLUMN", default_value = "id")]
     sort: Column,
@@ -56,13 +47,7 @@ enum Column {
 }
 
 pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let depth = match args {
-        Args { orphans: true, .. } => Depth::Named,
-        Args { all: true, .. } => Depth::All,
-        _ => Depth::Removed,
-    };
-    let (mut items, complete) = inventory::list(args.selection, depth);
-    let doubts = items.iter().filter(|item| item.in_doubt).count();
+    let (mut items, complete) = inventory::list(args.selection);
     if args.orphans {
         items.retain(|item| item.is(Status::Orphan));
     }
@@ -72,33 +57,7 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
     } else {
         table(&items).write(out)?
     }
-    if !complete {
-        return Err(Failure::Told);
-    }
-    match args {
-        Args { orphans: true, .. } => unknown(doubts),
-        Args { all: true, selection, .. } => account(&items, selection),
-        _ => Ok(()),
-    }
-}
-
-/// Says of how many it is not known whether they are orphans, and why.
-pub(crate) fn unknown(doubts: usize) -> Result<(), Failure> {
-    if doubts == 0 {
-        return Ok(());
-    }
-    let namespace = fs::read_link("/proc/thread-self/ns/pid");
-    let why = match namespace {
-        Err(_) => "there is no /proc to look through",
-        // The inode of the first; see pid_namespaces(7).
-        Ok(name) if name.as_os_str() != "pid:[4026531836]" => "those of other PID namespaces do not show in this one",
-        Ok(_) if !geteuid().is_root() => "other users' processes may not be looked into",
-        Ok(_) => "not all processes may be looked into",
-    };
-    let some = if doubts == 1 { "1 region".to_owned() } else { format!("{doubts} regions") };
-    Err(Failure::Unknown(format!(
-        "whether somebody uses {some} that nobody is seen to use cannot be known, as {why}: ask as root outside of containers, or as the owner"
-    )))
+    if complete { Ok(()) } else { Err(Failure::Told) }
 }
 
 /// Sorts what is in the order of its identities.
@@ -120,23 +79,22 @@ pub(crate) fn table(items: &[Item]) -> Table {
     let size = |bytes: u64| if human { show(bytes) } else { bytes.to_string() };
     let mut table = Table::new(&[
         left("ID", 0),
-        right("NATIVE", 8),
+        right("NATIVE", 7),
         left("OWNER", 2),
-        left("GROUP", 10),
+        left("GROUP", 9),
         left("MODE", 3),
         right("SIZE", 0),
         right("RESIDENT", 5),
         right("ATTACHED", 1),
         left("STATUS", 0),
         right("CHANGED", 4),
-        right("CPID", 9),
+        right("CPID", 8),
         left("CREATOR", 6),
-        left("HELD-BY", 7),
     ]);
     for item in items {
         let status: Vec<&str> = item.status.iter().map(|status| status.name()).collect();
         table.row([
-            item.id.clone(),
+            item.id.to_string(),
             item.native_id.map(|id| id.to_string()).unwrap_or_default(),
             item.owner.clone(),
             item.group.clone(),
@@ -148,40 +106,9 @@ pub(crate) fn table(items: &[Item]) -> Table {
             item.changed.map(|time| if human { age(time) } else { utc(time) }).unwrap_or_default(),
             item.creator_pid.map(|pid| pid.to_string()).unwrap_or_default(),
             item.creator_command.clone().unwrap_or_default(),
-            held_by(item),
         ]);
     }
     table
-}
-
-/// Who was seen to have it, without spaces.
-fn held_by(item: &Item) -> String {
-    let held = |held: &HeldBy| match &held.command {
-        Some(command) => format!("{}/{}", held.pid, command.replace(' ', "_")),
-        None => held.pid.to_string(),
-    };
-    item.held_by.iter().flatten().map(held).collect::<Vec<_>>().join(",")
-}
-
-/// Says what of the store's use is in no line, as when it goes between two looks.
-fn account(items: &[Item], selection: Selection) -> Result<(), Failure> {
-    let Ok(store) = shared_region_posix::store() else { return Ok(()) };
-    if selection.mine
-        || selection.kind.backend.is_some_and(|backend| backend != AnyBackend::Posix)
-        || store.total() == 0
-    {
-        return Ok(());
-    }
-    let in_store = items.iter().filter(|item| item.backend == "posix" && !item.id.starts_with("memfd:"));
-    let listed: u64 = in_store.filter_map(|item| item.resident).sum();
-    let used = store.total() - store.free();
-    let missing = used.saturating_sub(listed);
-    if missing > 0 {
-        tell(&format_args!(
-            "{missing} of the {used} bytes that are in use in /dev/shm are in none of these: somebody has them who does not show, or they went meanwhile"
-        ));
-    }
-    Ok(())
 }
 
 /// How many have it, or how many at least.

@@ -1,6 +1,6 @@
 //! `shm`: one tool for both kinds of shared memory.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,7 +14,6 @@ mod chown;
 mod copy;
 mod create;
 mod docs;
-mod elsewhere;
 mod failure;
 mod hex;
 mod identity;
@@ -29,7 +28,6 @@ mod probe;
 mod read;
 mod rm;
 mod size;
-mod standard;
 mod stat;
 mod stream;
 mod table;
@@ -100,14 +98,9 @@ fn main() -> ExitCode {
             };
             return ExitCode::from(2);
         }
-        Err(help) => {
-            return match standard::check_output() {
-                Ok(()) => help.exit(),
-                Err(error) => Failure::output(error).exit(),
-            };
-        }
+        Err(help) => help.exit(),
     };
-    let mut out = standard::output();
+    let mut out = BufWriter::new(io::stdout().lock());
     // Without a handler a file limit (ulimit -f) kills whoever writes past it; with one, the write fails and says so.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let outcome = cli.command.run(&mut out);

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use crate::args::Selection;
 use crate::failure::{Failure, each};
 use crate::identity::{self, Identity};
-use crate::inventory::{self, Depth, Item, Status, is_sticky, may_remove};
+use crate::inventory::{self, Item, Status};
 use crate::ls;
 
 /// Removes regions.
@@ -13,9 +13,8 @@ use crate::ls;
 /// Nobody can open them any more; those who have one mapped go on with it, and its memory is freed with the last of them.
 /// After a failure the others are removed all the same, and the exit code is 1.
 ///
-/// --orphans removes what nobody has attached, and whose creator (System V) has ended, of what the caller may remove. It shows
-/// them and asks first, and looks again before it removes each. Where it cannot be known whether somebody has a region, that
-/// stays; one line says why, and the exit code is 3. What `shm create`, `shm copy` or ipcmk(1) made is an orphan until somebody attaches
+/// --orphans removes what nobody has attached, and whose creator (System V) has ended. It shows them and asks first, and
+/// looks again before it removes each. What `shm create`, `shm copy` or ipcmk(1) made is an orphan until somebody attaches
 /// it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = identity::FORMS)]
@@ -48,16 +47,8 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
         if !args.dry_run {
             return Ok(id.remove()?);
         }
-        let metadata = id.metadata()?;
-        if metadata.is_removed() {
+        if id.metadata()?.is_removed() {
             return Err(Failure::Failed(format!("{id} has been removed before")));
-        }
-        let sysv = id.backend() == "sysv";
-        if !may_remove(metadata.uid(), metadata.creator_uid(), !sysv && is_sticky()) {
-            return Err(Failure::Failed(format!(
-                "cannot remove {id}: permission denied: it belongs to uid {}: run as that, or as root",
-                metadata.uid()
-            )));
         }
         writeln!(out, "would remove {id}").map_err(Failure::output)
     })
@@ -69,20 +60,18 @@ fn orphans(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             "nobody can be asked, as standard input is no terminal: add --yes or --dry-run".into(),
         ));
     }
-    let (mut items, complete) = inventory::list(args.selection, Depth::Named);
-    // What one may not remove is others' to clean up.
-    items.retain(Item::is_removable);
-    let doubts = items.iter().filter(|item| item.in_doubt).count();
+    let (mut items, complete) = inventory::list(args.selection);
     items.retain(|item| item.is(Status::Orphan));
     let outcome = if complete { Ok(()) } else { Err(Failure::Told) };
-    if items.is_empty() && doubts == 0 {
+    if items.is_empty() {
         writeln!(out, "there are no orphans").map_err(Failure::output)?;
+        return outcome;
     }
-    if items.is_empty() || (!args.yes && !args.dry_run && !agreed(&items, out)?) {
-        return outcome.and(ls::unknown(doubts));
+    if !args.yes && !args.dry_run && !agreed(&items, out)? {
+        return outcome;
     }
     let removed = each(&items, |item| remove(item, args.dry_run, out));
-    outcome.and(removed).and(ls::unknown(doubts))
+    outcome.and(removed)
 }
 
 /// Shows what would go, and asks.
@@ -101,10 +90,12 @@ fn agreed(items: &[Item], out: &mut dyn Write) -> Result<bool, Failure> {
 }
 
 fn remove(item: &Item, dry_run: bool, out: &mut dyn Write) -> Result<(), Failure> {
-    let said = match item.exact_id() {
-        Some(_) if dry_run => "would remove",
-        Some(id) if id.remove_if_unused()? => "removed",
-        _ => return Err(Failure::Failed(format!("{} is in use by now, and stays", item.id))),
+    let said = if dry_run {
+        "would remove"
+    } else if item.exact_id().remove_if_unused()? {
+        "removed"
+    } else {
+        return Err(Failure::Failed(format!("{} is in use by now, and stays", item.id)));
     };
     writeln!(out, "{said} {}", item.id).map_err(Failure::output)
 }

@@ -110,7 +110,7 @@ impl Details {
     fn of(id: RegionId, people: &mut People) -> Result<Self, Failure> {
         let mut details = if id.backend() == "sysv" { Self::segment(&id, people)? } else { Self::object(&id, people)? };
         // As it was asked for, so by name where it was.
-        details.item.id = id.to_string();
+        details.item.id = id;
         Ok(details)
     }
 
@@ -137,7 +137,7 @@ impl Details {
     }
 
     fn object(id: &RegionId, people: &mut People) -> Result<Self, Failure> {
-        let mut item = Item::named(id, &id.metadata()?, people);
+        let mut item = Item::object(id.clone(), &id.metadata()?, people);
         let name = match id {
             RegionId::Named { name, .. } => name.as_c_str(),
             RegionId::Posix(name) => name.as_c_str(),

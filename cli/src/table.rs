@@ -38,9 +38,6 @@ pub(crate) const fn right(name: &'static str, rank: u8) -> Column {
     Column { name, align: CellAlignment::Right, rank }
 }
 
-/// How far columns are apart.
-const GAP: u16 = 2;
-
 /// How wide a column that stays can be at the cost of others: as `posix:/` and a portable name.
 const LONGEST: usize = 37;
 
@@ -67,35 +64,15 @@ impl Table {
         let mut grid = Grid::new();
         if let Some(width) = width {
             self.narrow(width);
-            self.shorten(width);
             grid.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
         }
         grid.load_preset(presets::NOTHING).set_header(self.columns.iter().map(|column| column.name));
         grid.add_rows(self.rows);
-        let last = self.columns.len().saturating_sub(1);
         for (column, wanted) in grid.column_iter_mut().zip(&self.columns) {
-            column.set_padding((0, GAP));
+            column.set_padding((0, 2));
             column.set_cell_alignment(wanted.align);
         }
-        if let Some(column) = grid.column_mut(last) {
-            column.set_padding((0, 0));
-        }
         grid.lines().try_for_each(|line| writeln!(out, "{}", line.trim_end())).map_err(Failure::output)
-    }
-
-    /// Shortens the first column to what the others leave of the terminal.
-    fn shorten(&mut self, width: u16) {
-        let widest = |index: usize| {
-            let cells = self.rows.iter().map(|row| row[index].as_str());
-            cells.chain([self.columns[index].name]).map(console::measure_text_width).max().unwrap_or(0)
-        };
-        let others: usize = (1..self.columns.len()).map(|index| usize::from(GAP) + widest(index)).sum();
-        let room = usize::from(width).saturating_sub(others).max(LONGEST.min(usize::from(width)));
-        for row in &mut self.rows {
-            if let Some(short) = row.first().and_then(|cell| shortened(cell, room)) {
-                row[0] = short;
-            }
-        }
     }
 
     /// Takes columns away until the rest fits, or only those are left that have to stay.
@@ -107,12 +84,12 @@ impl Table {
             .map(|(index, column)| {
                 let cells = self.rows.iter().map(|row| row[index].as_str());
                 let widest = cells.chain([column.name]).map(console::measure_text_width).max().unwrap_or(0);
-                // One long name, which anybody may have chosen, is shortened and does not take the others' columns.
-                usize::from(GAP) + if column.rank == 0 { widest.min(LONGEST) } else { widest }
+                // One long name, which anybody may have chosen, takes more lines and not the others' columns.
+                2 + if column.rank == 0 { widest.min(LONGEST) } else { widest }
             })
             .collect();
-        // Nothing is beyond the last column.
-        while widths.iter().sum::<usize>() > usize::from(width + GAP) {
+        // The last column's padding may be cut off.
+        while widths.iter().sum::<usize>() > usize::from(width) + 2 {
             let last = self.columns.iter().enumerate().filter(|(_, column)| column.rank > 0);
             let Some((index, _)) = last.max_by_key(|(_, column)| column.rank) else { break };
             self.columns.remove(index);
@@ -122,15 +99,6 @@ impl Table {
             }
         }
     }
-}
-
-/// Leaves out the middle of a text, which both ends tell better.
-fn shortened(text: &str, width: usize) -> Option<String> {
-    let characters: Vec<char> = text.chars().collect();
-    let left = width.checked_sub(1).filter(|_| characters.len() > width)?;
-    let (head, tail) = (left.div_ceil(2), left / 2);
-    let tail = &characters[characters.len() - tail..];
-    Some(characters[..head].iter().chain(&['…']).chain(tail).collect())
 }
 
 /// Writes a value as JSON.

@@ -65,7 +65,6 @@ mod readme {}
 mod holders;
 mod lock;
 mod mapping;
-mod nameless;
 mod object;
 mod open;
 mod seals;
@@ -78,7 +77,6 @@ mod unused;
 pub use crate::holders::{HeldMapping, Holder, Holders, holders, holders_of, is_held};
 pub use crate::lock::Lock;
 pub use crate::mapping::{MapAccess, Mapping};
-pub use crate::nameless::{Nameless, NamelessKind, nameless};
 pub use crate::object::Object;
 pub use crate::open::OpenOptions;
 pub use crate::seals::Seals;

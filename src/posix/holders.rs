@@ -15,11 +15,6 @@ fn object(stat: &Stat) -> (u64, u64) {
     (stat.device(), stat.inode())
 }
 
-/// Somebody has it, and does not show.
-fn unseen() -> Holders {
-    Holders::new(Vec::new(), false).with_held(true)
-}
-
 pub(super) fn find(ids: &[RegionId]) -> Result<Vec<Result<Holders>>> {
     let known = ids.iter().map(|id| {
         let stat = stat(&Subject::new(own(id, HOLDERS)?, HOLDERS))?;
@@ -37,9 +32,9 @@ pub(super) fn find(ids: &[RegionId]) -> Result<Vec<Result<Holders>>> {
             let seen = found.next().unwrap_or_else(|| Holders::new(Vec::new(), false));
             // The kernel says that somebody has it, whom the look did not find.
             let missed = unused == Some(false) && seen.processes().is_empty();
-            Ok(if missed { unseen() } else { seen })
+            Ok(if missed { Holders::new(Vec::new(), false) } else { seen })
         }
-        (Some(false), Err(_)) => Ok(unseen()),
+        (Some(false), Err(_)) => Ok(Holders::new(Vec::new(), false)),
         (None, Err(error)) => Err(Subject::new(id, HOLDERS).told(unknown(error))),
     };
     Ok(ids.iter().zip(known).map(|(id, known)| known.and_then(|known| told(id, known))).collect())

@@ -25,7 +25,7 @@ pub(super) fn find_all(ids: &[RegionId]) -> Result<Vec<Result<Holders>>> {
     let known: Vec<Result<SegmentStat>> = ids.iter().map(told).collect();
     let stats: Vec<_> = known.iter().flatten().cloned().collect();
     let found = leaf::attachers(&stats).map_err(|error| unknown(&error))?;
-    let mut found = found.iter().zip(&stats).map(|(found, stat)| convert(found).with_held(stat.attach_count() > 0));
+    let mut found = found.iter().map(convert);
     Ok(known.into_iter().filter_map(|known| known.map(|_| found.next()).transpose()).collect())
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{BACKENDS, Region, SHM, alone, namespaces, ok, shm};
 
 /// The fields of the README's table.
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 17] = [
     "attached",
     "attached_exact",
     "backend",
@@ -17,7 +17,6 @@ const FIELDS: [&str; 18] = [
     "creator_uid",
     "gid",
     "group",
-    "held_by",
     "id",
     "mode",
     "native_id",
@@ -66,7 +65,7 @@ fn piped_it_is_one_line_of_words_for_each() {
         header,
         [
             "ID", "NATIVE", "OWNER", "GROUP", "MODE", "SIZE", "RESIDENT", "ATTACHED", "STATUS", "CHANGED", "CPID",
-            "CREATOR", "HELD-BY"
+            "CREATOR"
         ]
     );
     let line: Vec<&str> = lines.find(|line| line.starts_with(&posix.0)).unwrap().split_whitespace().collect();

@@ -16,7 +16,6 @@ mod remove;
 mod stat;
 mod support;
 mod terminal;
-mod truth;
 mod users;
 mod wait;
 mod write;

@@ -50,8 +50,7 @@ fn where_others_could_not_be_looked_into_counts_are_at_least() {
     let said: serde_json::Value = serde_json::from_str(&ok(&mut command)).unwrap();
     assert_eq!((&said[0]["attached_exact"], &said[0]["holders_complete"]), (&false.into(), &false.into()));
     let (mut command, _binary) = shm_as_nobody(["ls", "--orphans", "--backend=posix"]);
-    let told = fails(&mut command, 3);
-    assert!(told.contains("cannot be known") && told.contains("other users' processes"), "{told}");
+    assert!(!ok(&mut command).contains(&region.0));
     drop(held);
 }
 

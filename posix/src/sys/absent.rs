@@ -11,7 +11,6 @@ use nix::fcntl::OFlag;
 use super::{retry, touch};
 use crate::holders::Holders;
 use crate::mapping::MapAccess;
-use crate::nameless::Nameless;
 use crate::seals::Seals;
 use crate::space::{Reserved, Sizing};
 use crate::stat::Stat;
@@ -126,10 +125,6 @@ pub(crate) fn holders_of(_objects: &[(u64, u64)]) -> io::Result<Vec<Holders>> {
 }
 
 pub(crate) fn is_held(_device: u64, _inode: u64) -> io::Result<Option<bool>> {
-    unsupported()
-}
-
-pub(crate) fn nameless() -> io::Result<(Vec<Nameless>, bool)> {
     unsupported()
 }
 

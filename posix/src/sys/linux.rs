@@ -26,14 +26,12 @@ use crate::store::{EntryKind, Store};
 
 mod holders;
 mod lock;
-mod nameless;
 mod raw;
 mod space;
 mod unused;
 
 pub(crate) use holders::{holders_of, is_held};
 pub(crate) use lock::{Lock, lock, lock_named};
-pub(crate) use nameless::nameless;
 pub(crate) use space::{check_room, clear_tail, reserve};
 pub(crate) use unused::{Pin, is_unused, tells_unused, unlink_if_unused};
 

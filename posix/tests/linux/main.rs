@@ -10,7 +10,6 @@ mod holders;
 mod hostile;
 mod mapping;
 mod name;
-mod nameless;
 mod names;
 mod objects;
 mod publication;

@@ -1,6 +1,6 @@
 //! Looks into every process through `/proc`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -21,49 +21,32 @@ use crate::sys::retry;
 const MAY_LOOK_INTO_ALL: u64 = 1 << 19;
 
 /// A device and an inode.
-pub(super) type Object = (u64, u64);
-
-/// Who holds what, as it is found.
-#[derive(Default)]
-pub(super) struct Found(HashMap<Object, Vec<Holder>>);
-
-impl Found {
-    pub(super) fn add(&mut self, pid: u32, object: Object, held: Held<'_>) {
-        let holders = self.0.entry(object).or_default();
-        if holders.last().is_none_or(|last| last.pid != pid) {
-            holders.push(Holder { pid, mappings: Vec::new(), descriptors: Vec::new() });
-        }
-        match (held, holders.last_mut()) {
-            (Held::Mapped(mapping, _), Some(holder)) => holder.mappings.push(mapping),
-            (Held::Open(descriptor), Some(holder)) => holder.descriptors.push(descriptor),
-            (_, None) => {}
-        }
-    }
-
-    pub(super) fn of(&self, object: Object) -> Vec<Holder> {
-        let mut holders = self.0.get(&object).cloned().unwrap_or_default();
-        for holder in &mut holders {
-            holder.descriptors.sort_unstable();
-            holder.descriptors.dedup(); // threads can have a number each
-        }
-        holders
-    }
-}
+type Object = (u64, u64);
 
 pub(crate) fn holders_of(objects: &[Object]) -> io::Result<Vec<Holders>> {
     if objects.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted: HashSet<Object> = objects.iter().copied().collect();
-    let mut found = Found::default();
+    let mut found: HashMap<Object, Vec<Holder>> = objects.iter().map(|&object| (object, Vec::new())).collect();
     let look = Look::at(objects)?;
     let unreadable = look.run(&mut |pid, object, held| {
-        if wanted.contains(&object) {
-            found.add(pid, object, held);
+        let Some(holders) = found.get_mut(&object) else { return ControlFlow::Continue(()) };
+        if holders.last().is_none_or(|last| last.pid != pid) {
+            holders.push(Holder { pid, mappings: Vec::new(), descriptors: Vec::new() });
+        }
+        match (held, holders.last_mut()) {
+            (Held::Mapped(mapping), Some(holder)) => holder.mappings.push(mapping),
+            (Held::Open(descriptor), Some(holder)) => holder.descriptors.push(descriptor),
+            (_, None) => {}
         }
         ControlFlow::Continue(())
     })?;
-    let answer = |&object| Holders { processes: found.of(object), unreadable, hidden: look.hidden };
+    for holder in found.values_mut().flatten() {
+        holder.descriptors.sort_unstable();
+        holder.descriptors.dedup(); // threads can have a number each
+    }
+    let answer =
+        |object| Holders { processes: found.get(object).cloned().unwrap_or_default(), unreadable, hidden: look.hidden };
     Ok(objects.iter().map(answer).collect())
 }
 
@@ -79,14 +62,13 @@ pub(crate) fn is_held(device: u64, inode: u64) -> io::Result<Option<bool>> {
 }
 
 /// What was found of an object in a process.
-pub(super) enum Held<'a> {
-    /// A mapping, and the path that `maps` gives.
-    Mapped(HeldMapping, &'a [u8]),
+enum Held {
+    Mapped(HeldMapping),
     Open(i32),
 }
 
 /// Is told of what a process holds on the devices of the wanted objects, and says whether to look on.
-pub(super) type Seen<'a> = dyn FnMut(u32, Object, Held<'_>) -> ControlFlow<()> + 'a;
+type Seen<'a> = dyn FnMut(u32, Object, Held) -> ControlFlow<()> + 'a;
 
 /// Why the look into a process ended early.
 enum End {
@@ -107,12 +89,12 @@ impl From<io::Error> for End {
 }
 
 /// One look through `/proc`.
-pub(super) struct Look<'a> {
+struct Look<'a> {
     objects: &'a [Object],
     /// Where those are: most that processes hold is elsewhere.
     devices: Vec<u64>,
     /// Whether there may be processes that `/proc` does not show.
-    pub(super) hidden: bool,
+    hidden: bool,
     /// Whether `/proc` has the numbers for processes that system calls take here.
     own_numbers: bool,
 }
@@ -122,11 +104,6 @@ impl<'a> Look<'a> {
         let mut devices: Vec<_> = objects.iter().map(|&(device, _)| device).collect();
         devices.sort_unstable();
         devices.dedup();
-        Self::on(objects, devices)
-    }
-
-    /// A look at all that is on these devices.
-    pub(super) fn on(objects: &'a [Object], devices: Vec<u64>) -> io::Result<Self> {
         // Fails where this thread is not in `/proc`, because there is none or it is another namespace's: else such a
         // directory would read as "nobody". Not `self`, which is empty once the main thread has ended.
         let status = text("/proc/thread-self/status")?;
@@ -138,7 +115,7 @@ impl<'a> Look<'a> {
     }
 
     /// Looks into every process, until `seen` has had enough; returns how many could not be looked into.
-    pub(super) fn run(&self, seen: &mut Seen<'_>) -> io::Result<usize> {
+    fn run(&self, seen: &mut Seen<'_>) -> io::Result<usize> {
         let mut pids = Vec::new();
         for entry in retry(|| fs::read_dir("/proc"))? {
             pids.extend(number(&entry?.file_name()));
@@ -164,8 +141,8 @@ impl<'a> Look<'a> {
                 maps.clear();
                 // Who may not read these may not follow the descriptors either: proc(5), PTRACE_MODE_READ_FSCREDS.
                 if_there(retry(|| File::open(task.join("maps"))?.read_to_end(maps)))?;
-                for (object, held) in maps.split(|&byte| byte == b'\n').filter_map(|line| self.mapping(line)) {
-                    End::unless(seen(pid, object, held))?;
+                for (object, mapping) in maps.split(|&byte| byte == b'\n').filter_map(|line| self.mapping(line)) {
+                    End::unless(seen(pid, object, Held::Mapped(mapping)))?;
                 }
                 // All threads of a process share one address space.
                 mappings_seen = !maps.is_empty();
@@ -184,9 +161,8 @@ impl<'a> Look<'a> {
     }
 
     /// Reads a line of `maps`, "start-end perms offset major:minor inode path", if it is of one of the devices.
-    fn mapping<'b>(&self, line: &'b [u8]) -> Option<(Object, Held<'b>)> {
-        let mut rest = line.splitn(6, |&byte| byte == b' ');
-        let mut fields = rest.by_ref().take(5).map(|field| str::from_utf8(field).unwrap_or_default());
+    fn mapping(&self, line: &[u8]) -> Option<(Object, HeldMapping)> {
+        let mut fields = line.split(|&byte| byte == b' ').map(|field| str::from_utf8(field).unwrap_or_default());
         let (range, permissions, offset) = (fields.next()?, fields.next()?, fields.next()?);
         let (major, minor) = fields.next()?.split_once(':')?;
         let device = makedev(hexadecimal(major)?, hexadecimal(minor)?);
@@ -203,7 +179,7 @@ impl<'a> Look<'a> {
             writable: permissions.contains('w'),
             shared: permissions.ends_with('s'),
         };
-        Some(((device, inode), Held::Mapped(mapping, rest.next().unwrap_or_default().trim_ascii_start())))
+        Some(((device, inode), mapping))
     }
 
     /// Whether a thread has the same descriptors as one that was looked at before.
@@ -342,16 +318,10 @@ mod tests {
     #[test]
     fn a_line_says_where_how_long_and_how_it_is_mapped() {
         let look = Look { objects: &[], devices: vec![0x1a], hidden: false, own_numbers: true };
-        let mapped = |line| match look.mapping(line) {
-            Some((_, Held::Mapped(mapping, path))) => (mapping, path),
-            _ => panic!("it is none"),
-        };
-        let (mapping, path) = mapped(b"7f00000000-7f00003000 rw-s 00002000 00:1a 27    /a \xff");
-        assert_eq!(path, b"/a \xff");
+        let (_, mapping) = look.mapping(b"7f00000000-7f00003000 rw-s 00002000 00:1a 27    /a \xff").unwrap();
         assert_eq!((mapping.address, mapping.len, mapping.offset), (0x7f_0000_0000, 0x3000, 0x2000));
         assert!(mapping.writable && mapping.shared);
-        let (mapping, path) = mapped(b"7f00000000-7f00001000 r--p 00000000 00:1a 27");
-        assert_eq!(path, b"");
+        let (_, mapping) = look.mapping(b"7f00000000-7f00001000 r--p 00000000 00:1a 27").unwrap();
         assert!(!mapping.writable && !mapping.shared);
     }
 
