@@ -27,7 +27,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    let target = args.target.new_one(args.kind.backend)?;
+    let target = create::target(&args.target, args.kind.backend)?;
     let source = args.source.existing()?.open(&OpenOptions::new().read_only(true))?;
     let mode = source.metadata()?.mode();
     let from = Bytes::of(source.as_ref())?;

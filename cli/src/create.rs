@@ -1,12 +1,12 @@
 //! `shm create`.
 
 use clap::ValueEnum;
-use shared_region::{Allocation, CreateOptions, HugePages, RegionId, SharedRegion};
+use shared_region::{Allocation, AnyBackend, CreateOptions, HugePages, RegionId, SharedRegion};
 
 use crate::args::Kind;
 use crate::failure::Failure;
 use crate::identity::{self, Identity};
-use crate::{interrupt, mode, size};
+use crate::{interrupt, limits, mode, size};
 
 /// Makes a region of zeros.
 ///
@@ -44,7 +44,7 @@ enum Huge {
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    let id = args.id.new_one(args.kind.backend)?;
+    let id = target(&args.id, args.kind.backend)?;
     let allocation = match args {
         Args { lazy: true, .. } => Allocation::Lazy,
         Args { prefault: true, .. } => Allocation::Prefault,
@@ -56,6 +56,19 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Some(Huge::Require) => HugePages::Require,
     };
     create(&id, options(args.size).mode(args.mode).allocation(allocation).huge_pages(huge_pages), |_| Ok(()))
+}
+
+/// The region that is to be made, if it would stay: where the kernel removes each segment that nobody has attached, it
+/// would go with this program, and what was written into it too.
+pub(crate) fn target(identity: &Identity, backend: Option<AnyBackend>) -> Result<RegionId, Failure> {
+    let id = identity.new_one(backend)?;
+    if id.backend() == "sysv" && limits::setting("kernel/shm_rmid_forced") == Some(1) {
+        return Err(Failure::Failed(format!(
+            "{id} was not made, as it would be removed with the end of this command: kernel.shm_rmid_forced is 1 in this \
+            IPC namespace; root can change that (sysctl kernel.shm_rmid_forced=0), and POSIX objects (posix:/NAME) stay"
+        )));
+    }
+    Ok(id)
 }
 
 /// The options for a size as it was typed or measured.

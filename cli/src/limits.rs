@@ -200,7 +200,8 @@ fn endless(value: u64, show: impl Fn(u64) -> String) -> String {
     if value >= u64::MAX - (1 << 24) { "none".into() } else { show(value) }
 }
 
-fn setting(path: &str) -> Option<u64> {
+/// The value of a sysctl, where it can be read.
+pub(crate) fn setting(path: &str) -> Option<u64> {
     fs::read_to_string(format!("/proc/sys/{path}")).ok()?.trim().parse().ok()
 }
 

@@ -1,6 +1,6 @@
 //! `shm create`.
 
-use crate::support::{BACKENDS, Region, fails, name, ok, shm};
+use crate::support::{BACKENDS, Region, alone, fails, name, namespaces, ok, shm};
 
 #[test]
 fn what_is_made_is_as_large_and_as_open_as_asked_and_full_of_zeros() {
@@ -88,4 +88,27 @@ fn bad_sizes_and_modes_are_refused() {
         assert!(told.contains(why), "{told}");
     }
     assert!(!region.exists());
+}
+
+#[test]
+fn no_segment_is_made_where_the_kernel_would_remove_it_at_once() {
+    if !namespaces() {
+        return;
+    }
+    let said = alone(
+        r#"echo 1 > /proc/sys/kernel/shm_rmid_forced; "$SHM" create posix:/a 4K
+        for command in "create sysv:/x 4K" "copy posix:/a sysv:0x77" "copy posix:/a /b --backend sysv" \
+            "write --create sysv:/x /nowhere"; do
+            "$SHM" $command 2>&1 && echo made || echo "code $?"
+        done
+        awk 'END { print NR - 1 }' /proc/sysvipc/shm
+        echo 0 > /proc/sys/kernel/shm_rmid_forced; "$SHM" create sysv:/x 4K; awk 'END { print NR - 1 }' /proc/sysvipc/shm"#,
+    );
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 10, "{said}");
+    for pair in lines[..8].chunks(2) {
+        assert!(pair[0].contains("kernel.shm_rmid_forced is 1") && pair[0].contains("root"), "{said}");
+        assert_eq!(pair[1], "code 1");
+    }
+    assert_eq!(lines[8..], ["0", "1"], "{said}");
 }
