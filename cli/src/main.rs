@@ -28,6 +28,7 @@ mod probe;
 mod read;
 mod rm;
 mod size;
+mod standard;
 mod stat;
 mod stream;
 mod table;
@@ -98,9 +99,12 @@ fn main() -> ExitCode {
             };
             return ExitCode::from(2);
         }
-        Err(help) => help.exit(),
+        Err(help) => match standard::expect_output() {
+            Ok(()) => help.exit(),
+            Err(failure) => return failure.exit(),
+        },
     };
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(standard::Output::lock());
     // Without a handler a file limit (ulimit -f) kills whoever writes past it; with one, the write fails and says so.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let outcome = cli.command.run(&mut out);

@@ -6,7 +6,7 @@ use crate::args::Selection;
 use crate::failure::{Failure, each};
 use crate::identity::{self, Identity};
 use crate::inventory::{self, Item, Status};
-use crate::ls;
+use crate::{ls, standard};
 
 /// Removes regions.
 ///
@@ -60,6 +60,8 @@ fn orphans(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             "nobody can be asked, as standard input is no terminal: add --yes or --dry-run".into(),
         ));
     }
+    // Nothing goes that nobody is told of.
+    standard::expect_output()?;
     let (mut items, complete) = inventory::list(args.selection);
     items.retain(|item| item.is(Status::Orphan));
     let outcome = if complete { Ok(()) } else { Err(Failure::Told) };
