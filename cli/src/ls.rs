@@ -8,7 +8,8 @@ use clap::ValueEnum;
 
 use crate::args::Selection;
 use crate::failure::Failure;
-use crate::inventory::{self, Item, Status};
+use crate::inventory::{self, Listed, Wanted};
+use crate::item::{Item, Status};
 use crate::size::show;
 use crate::table::{self, Table, left, right};
 
@@ -24,7 +25,8 @@ use crate::table::{self, Table, left, right};
 pub(crate) struct Args {
     #[command(flatten)]
     selection: Selection,
-    /// Only what nobody has attached, and whose creator (System V) has ended.
+    /// Only what nobody has attached, and whose creator (System V) has ended. The exit code is 3 where that could not be
+    /// seen of some.
     #[arg(long)]
     orphans: bool,
     /// What to sort by: names and numbers upwards, sizes and counts from the largest, times from the newest.
@@ -47,8 +49,11 @@ enum Column {
 }
 
 pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let (mut items, complete) = inventory::list(args.selection);
+    let wanted = if args.orphans { Wanted::Orphans } else { Wanted::Everything };
+    let Listed { mut items, complete } = inventory::list(args.selection, wanted);
+    let mut sure = Ok(());
     if args.orphans {
+        sure = inventory::check_sure(&items);
         items.retain(|item| item.is(Status::Orphan));
     }
     sort(&mut items, args.sort);
@@ -57,7 +62,7 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
     } else {
         table(&items).write(out)?
     }
-    if complete { Ok(()) } else { Err(Failure::Told) }
+    if complete { sure } else { Err(Failure::Told) }
 }
 
 /// Sorts what is in the order of its identities.
@@ -65,7 +70,7 @@ fn sort(items: &mut [Item], column: Column) {
     match column {
         Column::Id => {}
         Column::Native => items.sort_by_key(|item| item.native_id),
-        Column::Owner => items.sort_by(|a, b| a.owner.cmp(&b.owner)),
+        Column::Owner => items.sort_by(|a, b| a.owner.cmp(b.owner)),
         Column::Size => items.sort_by_key(|item| Reverse(item.size)),
         Column::Resident => items.sort_by_key(|item| Reverse(item.resident)),
         Column::Attached => items.sort_by_key(|item| Reverse(item.attached)),
@@ -92,12 +97,12 @@ pub(crate) fn table(items: &[Item]) -> Table {
         left("CREATOR", 6),
     ]);
     for item in items {
-        let status: Vec<&str> = item.status.iter().map(|status| status.name()).collect();
+        let status: Vec<&str> = item.status.names().collect();
         table.row([
             item.id.to_string(),
             item.native_id.map(|id| id.to_string()).unwrap_or_default(),
-            item.owner.clone(),
-            item.group.clone(),
+            item.owner.into(),
+            item.group.into(),
             format!("{:04o}", item.mode),
             size(item.size),
             item.resident.map(size).unwrap_or_default(),

@@ -45,7 +45,7 @@ impl Details {
             facts.add("last write", moment(posix.modified));
         }
         facts.add("last change", moment(item.changed));
-        facts.add("status", item.status.iter().map(|status| status.name()).collect::<Vec<_>>().join(", "));
+        facts.add("status", item.status.names().collect::<Vec<_>>().join(", "));
         facts.add("attached", attached(item));
         writeln!(out, "{}", item.id).and_then(|()| facts.write(out)).map_err(Failure::output)?;
         self.write_holders(out)
