@@ -60,7 +60,7 @@ impl Status {
 }
 
 /// A set of them, small, as there may be very many regions.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Statuses(u8);
 
 impl Statuses {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::failure::{Failure, tell};
 use crate::size::show;
-use crate::table::{self, Table, left, right};
+use crate::table::{self, Table, left, prose, right};
 
 /// Shows what limits shared memory here, how much is in use, and how to raise it.
 ///
@@ -129,14 +129,14 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
     if args.json {
         table::write_json(out, &limits)?
     } else {
-        limits.table().write(out)?
+        limits.table().write(table::terminal_width(), out)?
     }
     if complete { Ok(()) } else { Err(Failure::Told) }
 }
 
 impl Limits {
     fn table(&self) -> Table {
-        let mut table = Table::new(&[left("LIMIT", 0), right("VALUE", 0), right("IN USE", 0), left("TO CHANGE IT", 0)]);
+        let mut table = Table::new(&[left("LIMIT", 0), right("VALUE", 0), right("IN USE", 0), prose("TO CHANGE IT")]);
         let mut row = |name: &str, value: String, used: String, how: &str| {
             table.row([name.to_owned(), value, used, how.to_owned()]);
         };

@@ -104,7 +104,7 @@ fn orphans(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
 
 /// Shows what would go, and asks.
 fn agreed(items: &[Item], out: &mut dyn Write) -> Result<bool, Failure> {
-    ls::table(items).write(out)?;
+    ls::show_all(items, out)?;
     write!(
         out,
         "Remove {}? [y/N] ",
