@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Bytes, or a number with K, M, G, T: 4096, 64K, 2MiB.
     #[arg(value_parser = size::parse)]
     size: u64,
-    /// Permission bits, in octal; they include 600.
+    /// Permission bits, in octal.
     #[arg(long, value_parser = mode::octal, default_value = "0600")]
     mode: u32,
     /// Set each page aside when it is first touched: quick, and SIGBUS then if the store is full.
@@ -55,7 +55,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Some(Huge::Try) => HugePages::Try,
         Some(Huge::Require) => HugePages::Require,
     };
-    create(&id, options(args.size).mode(args.mode).allocation(allocation).huge_pages(huge_pages), |_| Ok(()))
+    create(&id, options(args.size).allocation(allocation).huge_pages(huge_pages), args.mode, |_| Ok(()))
 }
 
 /// The region that is to be made, if it would stay: where the kernel removes each segment that nobody has attached, it
@@ -81,12 +81,17 @@ pub(crate) fn options(size: u64) -> CreateOptions {
 pub(crate) fn create(
     id: &RegionId,
     options: CreateOptions,
+    mode: u32,
     fill: impl FnOnce(&dyn SharedRegion) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     interrupt::defer()?;
-    id.create_with(&options, |region| {
+    // Its maker needs these until it is filled.
+    id.create_with(&options.mode(mode | 0o600), |region| {
         interrupt::check()?;
         fill(region)?;
+        if mode & 0o600 != 0o600 {
+            region.set_mode(mode)?;
+        }
         interrupt::check()
     })
     .map(drop)

@@ -18,7 +18,7 @@ Regions:
   posix:/NAME          a POSIX object; unusual bytes are written %XX
   sysv:/NAME           a System V segment whose key is the name's hash
   sysv:0xKEY           a System V segment by its key
-  sysv:#ID             one by its id (shmid); quote it: # starts comments
+  sysv:#ID             one by its id (shmid)
   sysv:ftok:PATH,PROJ  one by ftok(3)'s key; PROJ is a number or a letter
   /dev/shm/NAME        a POSIX object, as the shell completes its path
   /NAME                whichever kind exists, if only one of them does

@@ -63,7 +63,8 @@ impl Failure {
 
 impl From<shared_region::Error> for Failure {
     fn from(error: shared_region::Error) -> Self {
-        Self::Failed(error.to_string())
+        // What a program does about it is not what whoever looked for it wants to do.
+        Self::Failed(error.to_string().replace(": create it first, or wait for it", ": see `shm ls`"))
     }
 }
 
