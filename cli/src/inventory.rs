@@ -6,13 +6,14 @@ use std::io;
 
 use nix::libc::{EACCES, EAGAIN, EINVAL, ENOENT, EOPNOTSUPP, EPERM};
 use nix::unistd::geteuid;
-use shared_region::{AnyBackend, Backend, Error, Holders, RegionId};
+use shared_region::{AnyBackend, Backend, Error, Holders, Posix, PosixName, RegionId};
 use shared_region_posix as posix;
 use shared_region_sysv::{self as sysv, SegmentStat};
 
 use crate::args::Selection;
+use crate::beside;
 use crate::failure::{Failure, tell};
-use crate::item::{Item, Status};
+use crate::item::{Id, Item, Status};
 use crate::mounted;
 use crate::people::People;
 
@@ -27,7 +28,8 @@ pub(crate) struct Listed {
 /// What has to be known of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    Everything,
+    /// Who has it, and what is beside them: `true` for memfds and other files too.
+    Everything { all: bool },
     /// Whether it is an orphan; who has it need not be known.
     Orphans,
 }
@@ -39,7 +41,7 @@ pub(crate) fn list(selection: Selection, wanted: Wanted) -> Listed {
     for backend in selection.kind.all() {
         let listed = match backend {
             AnyBackend::Sysv => segments(&mut people),
-            _ => objects(backend, wanted, &mut people),
+            _ => objects(wanted, &mut people),
         };
         match listed {
             Ok(listed) if found.items.is_empty() => found.items = listed,
@@ -87,23 +89,31 @@ fn segments(people: &mut People) -> Result<Vec<Item>, Error> {
     Ok(segments.iter().map(|stat| Item::segment(stat, people)).collect())
 }
 
-fn objects(backend: AnyBackend, wanted: Wanted, people: &mut People) -> Result<Vec<Item>, Error> {
-    let mut items: Vec<Item> =
-        backend.list()?.into_iter().map(|entry| Item::object(entry.id().clone(), entry.metadata(), people)).collect();
+fn objects(wanted: Wanted, people: &mut People) -> Result<Vec<Item>, Error> {
+    // Not by the crate, which would keep as much again for each.
+    let listed = match posix::list() {
+        Ok(listed) => listed,
+        Err(error) => return Err(Posix.list().err().unwrap_or_else(|| Error::from_io(&error))),
+    };
+    let mut items = Vec::with_capacity(listed.len());
+    for (name, stat) in listed {
+        items.push(Item::object(Id::Region(PosixName::new(name)?.into()), "posix", &stat, people));
+    }
     let mounted = mounted::names();
     // The kernel knows best whether anybody has an object, and of what nobody has no process need be looked at.
-    let asked: Vec<io::Result<bool>> = items.iter().map(|item| ask(&item.id, &mounted)).collect();
+    let asked: Vec<io::Result<bool>> =
+        items.iter().map(|item| item.id.region().map_or(Ok(false), |id| ask(id, &mounted))).collect();
     let open = |index: &usize| match &asked[*index] {
-        Ok(unused) => !unused && wanted == Wanted::Everything,
+        Ok(unused) => !unused && wanted != Wanted::Orphans,
         Err(_) => true,
     };
     let open: Vec<usize> = (0..items.len()).filter(open).collect();
-    let ids: Vec<RegionId> = open.iter().map(|&index| items[index].id.clone()).collect();
+    let ids: Vec<RegionId> = open.iter().filter_map(|&index| items[index].id.region().cloned()).collect();
     // Where nobody can tell who has them, they are shown without.
-    if let Ok(holders) = backend.holders_ids(&ids) {
+    if let Ok(holders) = Posix.holders_ids(&ids) {
         for (index, holders) in open.into_iter().zip(holders) {
             if let Ok(holders) = holders {
-                items[index].held(&holders);
+                held(&mut items[index], &holders);
             }
         }
     }
@@ -112,14 +122,24 @@ fn objects(backend: AnyBackend, wanted: Wanted, people: &mut People) -> Result<V
     }
     let mut gone = asked.iter().map(|asked| matches!(asked, Err(error) if error.raw_os_error() == Some(ENOENT)));
     items.retain(|_| gone.next() != Some(true));
+    if let Wanted::Everything { all } = wanted {
+        items.append(&mut beside::unnamed(all, people));
+        if all {
+            items.append(&mut beside::files(people));
+        }
+    }
     Ok(items)
+}
+
+fn held(item: &mut Item, holders: &Holders) {
+    item.held(holders.processes().iter().map(|holder| holder.mappings().len()), holders.is_complete());
 }
 
 /// Says who has an object, as `shm ls` does.
 pub(crate) fn examine(item: &mut Item, holders: Option<&Holders>) {
-    let asked = ask(&item.id, &mounted::names());
+    let asked = item.id.region().map_or(Ok(false), |id| ask(id, &mounted::names()));
     if let Some(holders) = holders {
-        item.held(holders);
+        held(item, holders);
     }
     conclude(item, &asked);
 }

@@ -1,9 +1,11 @@
 //! A region, as `shm ls` shows it.
 
+use std::fmt;
 use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
-use shared_region::{Holders, Metadata, RegionId};
+use shared_region::RegionId;
+use shared_region_posix::Stat;
 use shared_region_sysv::{IPC_PRIVATE, SegmentStat};
 
 use crate::people::People;
@@ -13,7 +15,7 @@ use crate::process::Process;
 #[derive(Debug, Serialize)]
 pub(crate) struct Item {
     #[serde(serialize_with = "as_text")]
-    pub(crate) id: RegionId,
+    pub(crate) id: Id,
     pub(crate) backend: &'static str,
     /// The segment id or the inode.
     pub(crate) native_id: Option<u64>,
@@ -38,6 +40,32 @@ pub(crate) struct Item {
     /// Why it could not be seen whether it is an orphan.
     #[serde(skip)]
     pub(crate) unsure: Option<&'static str>,
+}
+
+/// What something is called.
+#[derive(Clone, Debug)]
+pub(crate) enum Id {
+    Region(RegionId),
+    /// A text that is no region's identity, for what cannot be opened by one.
+    Other(Box<str>),
+}
+
+impl Id {
+    pub(crate) fn region(&self) -> Option<&RegionId> {
+        match self {
+            Self::Region(id) => Some(id),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Region(id) => id.fmt(f),
+            Self::Other(text) => text.fmt(f),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,23 +112,23 @@ impl Serialize for Statuses {
 }
 
 impl Item {
-    /// A POSIX object, of which nobody counts yet who has it.
-    pub(crate) fn object(id: RegionId, metadata: &Metadata, people: &mut People) -> Self {
+    /// A POSIX object or the like, of which nobody counts yet who has it.
+    pub(crate) fn object(id: Id, backend: &'static str, stat: &Stat, people: &mut People) -> Self {
         Self {
-            backend: "posix",
+            backend,
             id,
-            native_id: metadata.native_id(),
-            owner: people.user(metadata.uid()),
-            uid: metadata.uid(),
-            group: people.group(metadata.gid()),
-            gid: metadata.gid(),
-            mode: metadata.mode(),
-            size: metadata.size(),
-            resident: metadata.allocated(),
+            native_id: Some(stat.inode()),
+            owner: people.user(stat.uid()),
+            uid: stat.uid(),
+            group: people.group(stat.gid()),
+            gid: stat.gid(),
+            mode: stat.mode() & 0o777,
+            size: stat.len(),
+            resident: Some(stat.allocated()),
             attached: None,
             attached_exact: false,
             status: Statuses::default(),
-            changed: metadata.changed(),
+            changed: Some(stat.changed()),
             creator_uid: None,
             creator_pid: None,
             creator_command: None,
@@ -123,10 +151,10 @@ impl Item {
         }
         let hidden = stat.attach_count() == 0 && creator == Process::Unknown;
         Self {
-            id: match stat.key() {
+            id: Id::Region(match stat.key() {
                 IPC_PRIVATE => RegionId::Segment(stat.segment().id()),
                 key => RegionId::Key(key),
-            },
+            }),
             backend: "sysv",
             native_id: Some(stat.segment().id().unsigned_abs().into()),
             owner: people.user(stat.uid()),
@@ -147,11 +175,11 @@ impl Item {
         }
     }
 
-    /// Says who has it, for those that the system does not count.
-    pub(crate) fn held(&mut self, holders: &Holders) {
-        let count = |mappings: usize| mappings.max(1) as u64;
-        self.attached = Some(holders.processes().iter().map(|holder| count(holder.mappings().len())).sum());
-        self.attached_exact = holders.is_complete();
+    /// Says who has it, for those that the system does not count: a mapping counts as one, and so does a process that only
+    /// has it open.
+    pub(crate) fn held(&mut self, mappings: impl Iterator<Item = usize>, complete: bool) {
+        self.attached = Some(mappings.map(|mappings| mappings.max(1) as u64).sum());
+        self.attached_exact = complete;
     }
 
     pub(crate) fn is(&self, status: Status) -> bool {
@@ -159,15 +187,15 @@ impl Item {
     }
 
     /// What nothing but this object answers to: a key can come to mean another segment, a segment id cannot so soon.
-    pub(crate) fn exact_id(&self) -> RegionId {
-        match (&self.id, self.native_id.and_then(|id| i32::try_from(id).ok())) {
-            (RegionId::Key(_), Some(id)) => RegionId::Segment(id),
-            _ => self.id.clone(),
+    pub(crate) fn exact_id(&self) -> Option<RegionId> {
+        match (self.id.region()?, self.native_id.and_then(|id| i32::try_from(id).ok())) {
+            (RegionId::Key(_), Some(id)) => Some(RegionId::Segment(id)),
+            (id, _) => Some(id.clone()),
         }
     }
 }
 
-fn as_text<S: Serializer>(id: &RegionId, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_text<S: Serializer>(id: &Id, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
 }
 

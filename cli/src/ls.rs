@@ -6,7 +6,10 @@ use std::time::SystemTime;
 
 use clap::ValueEnum;
 
+use shared_region::AnyBackend;
+
 use crate::args::Selection;
+use crate::beside;
 use crate::failure::Failure;
 use crate::inventory::{self, Listed, Wanted};
 use crate::item::{Item, Status};
@@ -20,7 +23,8 @@ use crate::table::{self, Table, left, names, right};
 /// region, sizes in bytes, times in UTC, `-` for what is not known.
 ///
 /// ATTACHED counts mappings, and processes that only have an object open; `≥ n` says that some processes could not be
-/// looked into. STATUS is removed (gone once nobody has it attached), locked (in memory, by SHM_LOCK), or orphan.
+/// looked into. STATUS is removed (gone once nobody has it attached; such a POSIX object is posix:#INODE/NAME, after the
+/// name that it had), locked (in memory, by SHM_LOCK), or orphan.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -29,6 +33,9 @@ pub(crate) struct Args {
     /// seen of some.
     #[arg(long)]
     orphans: bool,
+    /// Also memfds, named semaphores and files in subdirectories of /dev/shm; the last line says what takes its memory.
+    #[arg(long, conflicts_with = "orphans")]
+    all: bool,
     /// What to sort by: names and numbers upwards, sizes and counts from the largest, times from the newest.
     #[arg(long, value_name = "COLUMN", default_value = "id")]
     sort: Column,
@@ -63,8 +70,11 @@ enum Column {
 }
 
 pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let wanted = if args.orphans { Wanted::Orphans } else { Wanted::Everything };
+    let wanted = if args.orphans { Wanted::Orphans } else { Wanted::Everything { all: args.all } };
     let Listed { mut items, complete } = inventory::list(args.selection, wanted);
+    // Of a part of them it would not add up.
+    let whole = args.all && !args.selection.mine && args.selection.kind.all().contains(&AnyBackend::Posix);
+    let sum = if whole { beside::Sum::of(&items) } else { None };
     let mut sure = Ok(());
     if args.orphans {
         sure = inventory::check_sure(&items);
@@ -77,7 +87,10 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
         let columns = if args.columns.is_empty() { Column::value_variants() } else { &args.columns };
         let human = args.human || table::is_terminal();
         let width = if args.wide { None } else { table::terminal_width().or(args.human.then(said_width).flatten()) };
-        table(&items, columns, human).write(width, out)?
+        table(&items, columns, human).write(width, out)?;
+        if let Some(sum) = sum {
+            writeln!(out, "\n{sum}").map_err(Failure::output)?;
+        }
     }
     if complete { sure } else { Err(Failure::Told) }
 }

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use nix::libc::SIGXFSZ;
 
 mod args;
+mod beside;
 mod chmod;
 mod chown;
 mod copy;

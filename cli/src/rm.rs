@@ -118,9 +118,10 @@ fn agreed(items: &[Item], out: &mut dyn Write) -> Result<bool, Failure> {
 }
 
 fn remove(item: &Item, dry_run: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let Some(id) = item.exact_id() else { return Ok(()) };
     let said = if dry_run {
         "would remove"
-    } else if item.exact_id().remove_if_unused()? {
+    } else if id.remove_if_unused()? {
         "removed"
     } else {
         return Err(Failure::Failed(format!("{} is in use by now, and stays", item.id)));

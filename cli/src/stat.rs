@@ -11,7 +11,7 @@ use shared_region_sysv::SegmentStat;
 use crate::failure::{Failure, each};
 use crate::identity::{self, Identity};
 use crate::inventory;
-use crate::item::{Item, as_time};
+use crate::item::{Id, Item, as_time};
 use crate::people::{self, People, command};
 use crate::process::Process as Remembered;
 use crate::table;
@@ -113,7 +113,7 @@ impl Details {
     fn of(id: RegionId, people: &mut People) -> Result<Self, Failure> {
         let mut details = if id.backend() == "sysv" { Self::segment(&id, people)? } else { Self::object(&id, people)? };
         // As it was asked for, so by name where it was.
-        details.item.id = id;
+        details.item.id = Id::Region(id);
         Ok(details)
     }
 
@@ -140,7 +140,8 @@ impl Details {
     }
 
     fn object(id: &RegionId, people: &mut People) -> Result<Self, Failure> {
-        let mut item = Item::object(id.clone(), &id.metadata()?, people);
+        // Says what is wrong with the name, if anything is.
+        drop(id.metadata()?);
         let (_, stat) = posix::kind(inventory::native(id))
             .map_err(|error| Error::from_io(&error).operation("look at").region(id))?;
         let details = PosixDetails {
@@ -150,6 +151,7 @@ impl Details {
             accessed: Some(stat.accessed()),
             modified: Some(stat.modified()),
         };
+        let mut item = Item::object(Id::Region(id.clone()), "posix", &stat, people);
         let holders = id.holders().ok();
         inventory::examine(&mut item, holders.as_ref());
         Ok(Self::new(item, Some(details), None, holders, people))

@@ -71,6 +71,7 @@ mod space;
 mod stat;
 mod store;
 mod sys;
+mod unnamed;
 
 pub use crate::holders::{HeldMapping, Holder, Holders, holders, holders_of, is_held, is_unused, unlink_if_unused};
 pub use crate::mapping::{MapAccess, Mapping};
@@ -80,3 +81,4 @@ pub use crate::seals::Seals;
 pub use crate::space::{GrowthLock, Reserved, Sizing};
 pub use crate::stat::Stat;
 pub use crate::store::{EntryKind, Store, kind, list, set_mode, set_owner, store, store_identity, unlink};
+pub use crate::unnamed::{UnnamedObject, UnnamedObjects, unnamed};

@@ -5,7 +5,7 @@
 //! - `create_unlinked`, `link`, `can_link`, `memfd`: objects without a name;
 //! - `seals`, `add_seals`, `reopen_read_only`: what others may do;
 //! - `check_room`, `reserve`, `clear_tail`, `lock_for_growth` with its `Lock`, `prefault`: storage;
-//! - `holders_of`, `is_held`, `is_unused`, `unlink_if_unused`.
+//! - `holders_of`, `is_held`, `unnamed`, `is_unused`, `unlink_if_unused`.
 
 use std::fs::File;
 use std::hint::black_box;

@@ -27,10 +27,12 @@ use crate::store::{EntryKind, Store};
 mod holders;
 mod raw;
 mod space;
+mod unnamed;
 mod unused;
 
 pub(crate) use holders::{holders_of, is_held};
 pub(crate) use space::{Lock, check_room, clear_tail, lock_for_growth, reserve};
+pub(crate) use unnamed::unnamed;
 pub(crate) use unused::{is_unused, unlink_if_unused};
 
 /// Where glibc and musl keep the objects.
