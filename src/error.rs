@@ -182,6 +182,8 @@ impl Error {
         // With its backend, where another one was at work.
         let _ = match self.0.backend.as_deref() {
             Some(backend) if backend != id.backend() => write!(subject, "{id}"),
+            // A number alone is not what one could type.
+            _ if matches!(id, RegionId::Key(_) | RegionId::Segment(_)) => write!(subject, "{id}"),
             _ => id.write_local(&mut subject),
         };
         subject.push('"');

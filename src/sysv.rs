@@ -28,6 +28,13 @@ const NAME: &str = "sysv";
 /// Which segments there are depends on the IPC namespace. A [`RegionName`] stands for the key that
 /// [`RegionName::key`] computes. See [`Backend`] for what each call does here.
 ///
+/// # Platform-specific behavior
+///
+/// Where Linux has `kernel.shm_rmid_forced=1` set, for each IPC namespace by its root, a segment goes with its last
+/// attachment, whoever made it and whatever [`Removal`](crate::Removal) says. A program that keeps its handle until its
+/// peers have theirs is not hurt; one that makes a region, fills it and ends leaves nothing. If what you make has to
+/// outlive you, read `/proc/sys/kernel/shm_rmid_forced` first, and if it is 1 refuse, or use POSIX.
+///
 /// # References
 ///
 /// [POSIX: shmget](https://pubs.opengroup.org/onlinepubs/9799919799/functions/shmget.html),

@@ -27,19 +27,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    let target = args.target.new_one(args.kind.backend)?;
+    let target = create::target(&args.target, args.kind.backend)?;
     let source = args.source.existing()?.open(&OpenOptions::new().read_only(true))?;
     let mode = source.metadata()?.mode();
     let from = Bytes::of(source.as_ref())?;
     let length = source.len() as u64;
-    // Its maker needs these until it is filled.
-    let options = create::options(length).mode(mode | 0o600);
-    create::create(&target, options, |region| {
+    create::create(&target, create::options(length), mode, |region| {
         let to = Bytes::of(region)?;
-        stream::pump(length, |done, piece| Ok(from.read(done, piece)?), |done, piece| Ok(to.write(done, piece)?))?;
-        if mode & 0o600 != 0o600 {
-            region.set_mode(mode)?;
-        }
-        Ok(())
+        stream::pump(length, |done, piece| Ok(from.read(done, piece)?), |done, piece| Ok(to.write(done, piece)?))
     })
 }

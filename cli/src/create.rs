@@ -1,12 +1,12 @@
 //! `shm create`.
 
 use clap::ValueEnum;
-use shared_region::{Allocation, CreateOptions, HugePages, RegionId, SharedRegion};
+use shared_region::{Allocation, AnyBackend, CreateOptions, HugePages, RegionId, SharedRegion};
 
 use crate::args::Kind;
 use crate::failure::Failure;
 use crate::identity::{self, Identity};
-use crate::{interrupt, mode, size};
+use crate::{interrupt, limits, mode, size};
 
 /// Makes a region of zeros.
 ///
@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Bytes, or a number with K, M, G, T: 4096, 64K, 2MiB.
     #[arg(value_parser = size::parse)]
     size: u64,
-    /// Permission bits, in octal; they include 600.
+    /// Permission bits, in octal.
     #[arg(long, value_parser = mode::octal, default_value = "0600")]
     mode: u32,
     /// Set each page aside when it is first touched: quick, and SIGBUS then if the store is full.
@@ -44,7 +44,7 @@ enum Huge {
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    let id = args.id.new_one(args.kind.backend)?;
+    let id = target(&args.id, args.kind.backend)?;
     let allocation = match args {
         Args { lazy: true, .. } => Allocation::Lazy,
         Args { prefault: true, .. } => Allocation::Prefault,
@@ -55,7 +55,20 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Some(Huge::Try) => HugePages::Try,
         Some(Huge::Require) => HugePages::Require,
     };
-    create(&id, options(args.size).mode(args.mode).allocation(allocation).huge_pages(huge_pages), |_| Ok(()))
+    create(&id, options(args.size).allocation(allocation).huge_pages(huge_pages), args.mode, |_| Ok(()))
+}
+
+/// The region that is to be made, if it would stay: where the kernel removes each segment that nobody has attached, it
+/// would go with this program, and what was written into it too.
+pub(crate) fn target(identity: &Identity, backend: Option<AnyBackend>) -> Result<RegionId, Failure> {
+    let id = identity.new_one(backend)?;
+    if id.backend() == "sysv" && limits::setting("kernel/shm_rmid_forced") == Some(1) {
+        return Err(Failure::Failed(format!(
+            "{id} was not made, as it would be removed with the end of this command: kernel.shm_rmid_forced is 1 in this \
+            IPC namespace; root can change that (sysctl kernel.shm_rmid_forced=0), and POSIX objects (posix:/NAME) stay"
+        )));
+    }
+    Ok(id)
 }
 
 /// The options for a size as it was typed or measured.
@@ -68,12 +81,17 @@ pub(crate) fn options(size: u64) -> CreateOptions {
 pub(crate) fn create(
     id: &RegionId,
     options: CreateOptions,
+    mode: u32,
     fill: impl FnOnce(&dyn SharedRegion) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     interrupt::defer()?;
-    id.create_with(&options, |region| {
+    // Its maker needs these until it is filled.
+    id.create_with(&options.mode(mode | 0o600), |region| {
         interrupt::check()?;
         fill(region)?;
+        if mode & 0o600 != 0o600 {
+            region.set_mode(mode)?;
+        }
         interrupt::check()
     })
     .map(drop)

@@ -18,7 +18,7 @@ Regions:
   posix:/NAME          a POSIX object; unusual bytes are written %XX
   sysv:/NAME           a System V segment whose key is the name's hash
   sysv:0xKEY           a System V segment by its key
-  sysv:#ID             one by its id (shmid); quote it: # starts comments
+  sysv:#ID             one by its id (shmid)
   sysv:ftok:PATH,PROJ  one by ftok(3)'s key; PROJ is a number or a letter
   /dev/shm/NAME        a POSIX object, as the shell completes its path
   /NAME                whichever kind exists, if only one of them does
@@ -29,15 +29,17 @@ outside A-Z a-z 0-9 . _ -, control characters among them, which so never reach t
 Sizes are bytes, in decimal or as 0x1000, or numbers with K, M, G, T (also KiB, MiB …: powers of 1024; KB, MB …: powers \
 of 1000).
 
-Exit codes: 0 done, 1 something failed, 2 wrong usage. A failure is one line on standard error.
+Exit codes: 0 done, 1 something failed, 2 wrong usage, 3 --orphans could not see of some regions whether they are. A \
+failure is one line on standard error, but for wrong usage, which shows the right one below it.
 
 Who has a region mapped is counted by the system for System V. For POSIX the mappings and open descriptors of all processes \
 in /proc are searched; where some of them could not be read, which for anybody but root is the rule, the count shows as \
-\u{2265} n. Processes of other PID namespaces that share /dev/shm, as containers may, are not seen at all, nor are \
-descriptors on their way through a socket: be careful with rm --orphans there.
+\u{2265} n. Processes of other PID namespaces that share /dev/shm, as containers may, are not in /proc, nor are descriptors \
+on their way through a socket.
 
-An orphan has nobody attached; for System V, its creator has ended too; for POSIX, every process could be looked into. \
-Where that could not be seen, nothing is called an orphan.";
+An orphan has nobody attached. For POSIX the kernel says so, by a lease, to the owner and to root, and knows those others \
+too; a mount of the object counts as use. For System V its creator has ended as well: no process has the number, or \
+one that began later. Where that could not be seen, nothing is called an orphan, and the exit code is 3.";
 
 /// Prints a script that completes commands and options in a shell.
 ///

@@ -16,6 +16,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Some of what it had to do failed, and has been told already: exit code 1.
     Told,
+    /// It was done as far as could be seen, and this line says what could not: exit code 3.
+    Unseen(String),
     /// A signal asked it to end, as the signal ends other programs.
     Signal(i32),
 }
@@ -46,6 +48,10 @@ impl Failure {
                 ExitCode::from(2)
             }
             Self::Told => ExitCode::from(1),
+            Self::Unseen(line) => {
+                tell(&line);
+                ExitCode::from(3)
+            }
             Self::Signal(signal) => {
                 // The caller sees which signal it was, as of any program. If that should fail, a code says the same.
                 let _ = emulate_default_handler(signal);
@@ -57,7 +63,8 @@ impl Failure {
 
 impl From<shared_region::Error> for Failure {
     fn from(error: shared_region::Error) -> Self {
-        Self::Failed(error.to_string())
+        // What a program does about it is not what whoever looked for it wants to do.
+        Self::Failed(error.to_string().replace(": create it first, or wait for it", ": see `shm ls`"))
     }
 }
 
@@ -80,7 +87,7 @@ pub(crate) fn each<T>(
                 outcome = Err(Failure::Told);
             }
             Err(Failure::Told) => outcome = Err(Failure::Told),
-            Err(stop @ (Failure::Usage(_) | Failure::Signal(_))) => return Err(stop),
+            Err(stop @ (Failure::Usage(_) | Failure::Unseen(_) | Failure::Signal(_))) => return Err(stop),
         }
     }
     outcome

@@ -10,8 +10,7 @@ use shared_region::{AnyBackend, Backend, ErrorKind, PosixName, RegionId, RegionN
 use crate::failure::Failure;
 
 /// The forms of an identity, for `--help` and for errors.
-pub(crate) const FORMS: &str = "ID is one of posix:/NAME, sysv:/NAME, sysv:0xKEY, sysv:#ID (quoted: # starts a comment), \
-    sysv:ftok:PATH,PROJ, /dev/shm/NAME, and /NAME for the one that exists";
+pub(crate) const FORMS: &str = "ID is one of posix:/NAME, sysv:/NAME, sysv:0xKEY, sysv:#ID, sysv:ftok:PATH,PROJ, /dev/shm/NAME, and /NAME for the one that exists";
 
 /// A region as it was typed.
 #[derive(Clone, Debug)]
@@ -47,7 +46,7 @@ impl Identity {
             };
         }
         if !text.contains(':') {
-            return Err(forms());
+            return Err(number(text).unwrap_or_else(forms));
         }
         text.parse().map(Self::Exact).map_err(|error: shared_region::Error| error.to_string())
     }
@@ -104,6 +103,23 @@ impl Identity {
     }
 }
 
+/// Says what a number may be meant for: an id as ipcs(1) shows it, or a key, which some programs show in decimal.
+fn number(text: &str) -> Option<String> {
+    if let Some(key) = text.strip_prefix("0x").filter(|digits| u32::from_str_radix(digits, 16).is_ok()) {
+        return Some(format!("for a System V key write sysv:0x{key}"));
+    }
+    let number: i64 = text.strip_prefix('#').unwrap_or(text).parse().ok()?;
+    let key = i32::try_from(number).map(|key| key as u32).or(u32::try_from(number)).ok()?;
+    let id = format!("for a System V id (shmid) write sysv:#{number}");
+    let key = format!("for a key sysv:{key:#x}");
+    Some(match i32::try_from(number) {
+        Ok(0) => id,
+        Ok(1..) if text.starts_with('#') => id,
+        Ok(1..) => format!("{id}, {key}"),
+        _ => key.replace("key", "System V key write"),
+    })
+}
+
 /// Reads `PATH,PROJ`, where the project is a number or, as C programs have it, one character.
 fn ftok(text: &[u8]) -> Result<Identity, String> {
     let form = || "write sysv:ftok:PATH,PROJ, where PROJ is a number or one character, as in ftok(\"PATH\", 'R')";
@@ -158,6 +174,23 @@ mod tests {
     fn a_path_below_dev_shm_is_a_posix_name_as_it_stands() {
         assert_eq!(exact(b"/dev/shm/frames"), "posix:/frames");
         assert_eq!(exact(b"/dev/shm/a%20\xff"), "posix:/a%2520%FF");
+    }
+
+    #[test]
+    fn a_bare_number_is_answered_with_what_it_can_be() {
+        for (text, hint) in [
+            ("5", "for a System V id (shmid) write sysv:#5, for a key sysv:0x5"),
+            // As PostgreSQL says it.
+            ("10264597", "for a System V id (shmid) write sysv:#10264597, for a key sysv:0x9ca015"),
+            ("-1", "for a System V key write sysv:0xffffffff"),
+            ("4294967295", "for a System V key write sysv:0xffffffff"),
+            ("0", "for a System V id (shmid) write sysv:#0"),
+            ("#7", "for a System V id (shmid) write sysv:#7"),
+            ("0x5a01", "for a System V key write sysv:0x5a01"),
+        ] {
+            assert_eq!(Identity::new(text.as_ref()).unwrap_err(), hint, "{text}");
+        }
+        assert_eq!(Identity::new("99999999999".as_ref()).unwrap_err(), FORMS);
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use tempfile::SpooledTempFile;
 
 use crate::failure::Failure;
+use crate::standard;
 
 /// How much is kept in memory, before a temporary file takes over.
 const IN_MEMORY: usize = 16 << 20;
@@ -28,7 +28,7 @@ impl Input {
         let failed = |error: io::Error| Failure::with(format_args!("read {name}"), &error);
         let mut file = match path {
             Some(path) => File::open(path).map_err(failed)?,
-            None => io::stdin().as_fd().try_clone_to_owned().map_err(failed)?.into(),
+            None => standard::input().map_err(failed)?.into(),
         };
         let metadata = file.metadata().map_err(failed)?;
         // Files of the kernel's own, as in /proc, say 0 and have something to read.

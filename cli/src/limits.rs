@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::failure::{Failure, tell};
 use crate::size::show;
-use crate::table::{self, Table, left, right};
+use crate::table::{self, Table, left, prose, right};
 
 /// Shows what limits shared memory here, how much is in use, and how to raise it.
 ///
@@ -104,7 +104,8 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
             size: store.total(),
             used: store.total().saturating_sub(store.free()),
             inodes: store.inodes_total(),
-            inodes_used: store.inodes_total().saturating_sub(store.inodes_free()),
+            // The directory itself is one of them, and no object.
+            inodes_used: store.inodes_total().saturating_sub(store.inodes_free()).saturating_sub(1),
             read_only: store.is_read_only(),
         }),
         memory_limits: shared_region::memory_limits()
@@ -129,27 +130,28 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
     if args.json {
         table::write_json(out, &limits)?
     } else {
-        limits.table().write(out)?
+        limits.table().write(table::terminal_width(), out)?
     }
     if complete { Ok(()) } else { Err(Failure::Told) }
 }
 
 impl Limits {
     fn table(&self) -> Table {
-        let mut table = Table::new(&[left("LIMIT", 0), right("VALUE", 0), right("IN USE", 0), left("TO CHANGE IT", 0)]);
+        let mut table = Table::new(&[left("LIMIT", 0), right("VALUE", 0), right("IN USE", 0), prose("TO CHANGE IT")]);
         let mut row = |name: &str, value: String, used: String, how: &str| {
             table.row([name.to_owned(), value, used, how.to_owned()]);
         };
         let number = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
         if let Some(sysv) = &self.sysv {
-            let page = self.page_size.unwrap_or(4096);
-            let bytes = |pages: u64| size(pages.saturating_mul(page));
+            // In the unit that the command takes.
+            let page = self.page_size.map_or("PAGES".into(), |page| format!("PAGES of {page} bytes"));
             row("SHMMAX, one segment", endless(sysv.shmmax, size), String::new(), "sysctl kernel.shmmax=BYTES");
+            let how = format!("sysctl kernel.shmall={page}");
             row(
-                "SHMALL, all segments",
-                endless(sysv.shmall_pages, bytes),
-                bytes(sysv.pages),
-                "sysctl kernel.shmall=PAGES",
+                "SHMALL, pages of all",
+                endless(sysv.shmall_pages, |pages| pages.to_string()),
+                sysv.pages.to_string(),
+                &how,
             );
             row("SHMMNI, segments", sysv.shmmni.to_string(), sysv.segments.to_string(), "sysctl kernel.shmmni=NUMBER");
         }
@@ -166,7 +168,7 @@ impl Limits {
                 "/dev/shm, objects",
                 limit(posix.inodes, |value| value.to_string()),
                 used(posix.inodes, posix.inodes_used, |value| value.to_string()),
-                "mount -o remount,nr_inodes=NUMBER /dev/shm",
+                "mount -o remount,nr_inodes=NUMBER /dev/shm (the directory takes one)",
             );
         }
         for limit in &self.memory_limits {
@@ -200,7 +202,8 @@ fn endless(value: u64, show: impl Fn(u64) -> String) -> String {
     if value >= u64::MAX - (1 << 24) { "none".into() } else { show(value) }
 }
 
-fn setting(path: &str) -> Option<u64> {
+/// The value of a sysctl, where it can be read.
+pub(crate) fn setting(path: &str) -> Option<u64> {
     fs::read_to_string(format!("/proc/sys/{path}")).ok()?.trim().parse().ok()
 }
 

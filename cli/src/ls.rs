@@ -6,32 +6,50 @@ use std::time::SystemTime;
 
 use clap::ValueEnum;
 
+use shared_region::AnyBackend;
+
 use crate::args::Selection;
+use crate::beside;
 use crate::failure::Failure;
-use crate::inventory::{self, Item, Status};
+use crate::inventory::{self, Listed, Wanted};
+use crate::item::{Item, Status};
 use crate::size::show;
-use crate::table::{self, Table, left, right};
+use crate::table::{self, Table, left, names, right};
 
 /// Lists what exists, both kinds in one table.
 ///
-/// In a terminal sizes are rounded and times are ages, and columns that do not fit are left out, the less important
-/// ones first. Elsewhere all columns are there, separated by spaces, one line for each region, sizes in bytes, times in
-/// UTC, `-` for what is not known.
+/// In a terminal sizes are rounded and times are ages, columns that do not fit are left out, the less important ones first,
+/// and long names are shortened in the middle. Elsewhere all columns are there, separated by spaces, one line for each
+/// region, sizes in bytes, times in UTC, `-` for what is not known.
 ///
 /// ATTACHED counts mappings, and processes that only have an object open; `≥ n` says that some processes could not be
-/// looked into. STATUS is removed (gone once nobody has it attached), locked (in memory, by SHM_LOCK), or orphan.
+/// looked into. STATUS is removed (gone once nobody has it attached; such a POSIX object is posix:#INODE/NAME, after the
+/// name that it had), locked (in memory, by SHM_LOCK), or orphan.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     selection: Selection,
-    /// Only what nobody has attached, and whose creator (System V) has ended.
+    /// Only what nobody has attached, and whose creator (System V) has ended. The exit code is 3 where that could not be
+    /// seen of some.
     #[arg(long)]
     orphans: bool,
+    /// Also memfds, named semaphores and files in subdirectories of /dev/shm; the last line says what takes its memory.
+    #[arg(long, conflicts_with = "orphans")]
+    all: bool,
     /// What to sort by: names and numbers upwards, sizes and counts from the largest, times from the newest.
     #[arg(long, value_name = "COLUMN", default_value = "id")]
     sort: Column,
-    /// Print JSON: every column, every number exact.
+    /// Only these columns, in this order.
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    columns: Vec<Column>,
+    /// In a terminal too, all columns and whole names.
     #[arg(long)]
+    wide: bool,
+    /// Rounded sizes and ages, without a terminal too, and as wide as $COLUMNS says: as watch(1) needs it.
+    #[arg(long)]
+    human: bool,
+    /// Print JSON: every column, every number exact.
+    #[arg(long, conflicts_with_all = ["columns", "wide", "human"])]
     json: bool,
 }
 
@@ -40,24 +58,46 @@ enum Column {
     Id,
     Native,
     Owner,
+    Group,
+    Mode,
     Size,
     Resident,
     Attached,
+    Status,
     Changed,
+    Cpid,
+    Creator,
 }
 
 pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let (mut items, complete) = inventory::list(args.selection);
+    let wanted = if args.orphans { Wanted::Orphans } else { Wanted::Everything { all: args.all } };
+    let Listed { mut items, complete } = inventory::list(args.selection, wanted);
+    // Of a part of them it would not add up.
+    let whole = args.all && !args.selection.mine && args.selection.kind.all().contains(&AnyBackend::Posix);
+    let sum = if whole { beside::Sum::of(&items) } else { None };
+    let mut sure = Ok(());
     if args.orphans {
+        sure = inventory::check_sure(&items);
         items.retain(|item| item.is(Status::Orphan));
     }
     sort(&mut items, args.sort);
     if args.json {
         table::write_json(out, &items)?
     } else {
-        table(&items).write(out)?
+        let columns = if args.columns.is_empty() { Column::value_variants() } else { &args.columns };
+        let human = args.human || table::is_terminal();
+        let width = if args.wide { None } else { table::terminal_width().or(args.human.then(said_width).flatten()) };
+        table(&items, columns, human).write(width, out)?;
+        if let Some(sum) = sum {
+            writeln!(out, "\n{sum}").map_err(Failure::output)?;
+        }
     }
-    if complete { Ok(()) } else { Err(Failure::Told) }
+    if complete { sure } else { Err(Failure::Told) }
+}
+
+/// How wide whoever started this says that lines may be.
+fn said_width() -> Option<usize> {
+    std::env::var("COLUMNS").ok()?.parse().ok().filter(|&columns| columns > 0)
 }
 
 /// Sorts what is in the order of its identities.
@@ -65,58 +105,77 @@ fn sort(items: &mut [Item], column: Column) {
     match column {
         Column::Id => {}
         Column::Native => items.sort_by_key(|item| item.native_id),
-        Column::Owner => items.sort_by(|a, b| a.owner.cmp(&b.owner)),
+        Column::Owner => items.sort_by_key(|item| item.owner),
+        Column::Group => items.sort_by_key(|item| item.group),
+        Column::Mode => items.sort_by_key(|item| item.mode),
         Column::Size => items.sort_by_key(|item| Reverse(item.size)),
         Column::Resident => items.sort_by_key(|item| Reverse(item.resident)),
         Column::Attached => items.sort_by_key(|item| Reverse(item.attached)),
+        Column::Status => items.sort_by_key(|item| item.status),
         Column::Changed => items.sort_by_key(|item| Reverse(item.changed)),
+        Column::Cpid => items.sort_by_key(|item| item.creator_pid),
+        Column::Creator => items.sort_by(|one, other| one.creator_command.cmp(&other.creator_command)),
     }
 }
 
-/// The table that `shm ls` prints, and `shm rm --orphans` before it asks.
-pub(crate) fn table(items: &[Item]) -> Table {
-    let human = table::is_terminal();
-    let size = |bytes: u64| if human { show(bytes) } else { bytes.to_string() };
-    let mut table = Table::new(&[
-        left("ID", 0),
-        right("NATIVE", 7),
-        left("OWNER", 2),
-        left("GROUP", 9),
-        left("MODE", 3),
-        right("SIZE", 0),
-        right("RESIDENT", 5),
-        right("ATTACHED", 1),
-        left("STATUS", 0),
-        right("CHANGED", 4),
-        right("CPID", 8),
-        left("CREATOR", 6),
-    ]);
+/// The table for a person who is to decide about these.
+pub(crate) fn show_all(items: &[Item], out: &mut dyn Write) -> Result<(), Failure> {
+    table(items, Column::value_variants(), table::is_terminal()).write(table::terminal_width(), out)
+}
+
+fn table(items: &[Item], columns: &[Column], human: bool) -> Table {
+    let heads: Vec<table::Column> = columns.iter().map(|column| column.head()).collect();
+    let mut table = Table::new(&heads);
     for item in items {
-        let status: Vec<&str> = item.status.iter().map(|status| status.name()).collect();
-        table.row([
-            item.id.to_string(),
-            item.native_id.map(|id| id.to_string()).unwrap_or_default(),
-            item.owner.clone(),
-            item.group.clone(),
-            format!("{:04o}", item.mode),
-            size(item.size),
-            item.resident.map(size).unwrap_or_default(),
-            attached(item),
-            status.join(","),
-            item.changed.map(|time| if human { age(time) } else { utc(time) }).unwrap_or_default(),
-            item.creator_pid.map(|pid| pid.to_string()).unwrap_or_default(),
-            item.creator_command.clone().unwrap_or_default(),
-        ]);
+        table.row(columns.iter().map(|column| column.cell(item, human)));
     }
     table
 }
 
+impl Column {
+    fn head(self) -> table::Column {
+        match self {
+            Self::Id => names("ID"),
+            Self::Native => right("NATIVE", 7),
+            Self::Owner => left("OWNER", 2),
+            Self::Group => left("GROUP", 9),
+            Self::Mode => left("MODE", 3),
+            Self::Size => right("SIZE", 0),
+            Self::Resident => right("RESIDENT", 5),
+            Self::Attached => right("ATTACHED", 1),
+            Self::Status => left("STATUS", 0),
+            Self::Changed => right("CHANGED", 4),
+            Self::Cpid => right("CPID", 8),
+            Self::Creator => left("CREATOR", 6),
+        }
+    }
+
+    fn cell(self, item: &Item, human: bool) -> String {
+        let size = |bytes: u64| if human { show(bytes) } else { bytes.to_string() };
+        let time = |time| if human { age(time) } else { utc(time) };
+        match self {
+            Self::Id => item.id.to_string(),
+            Self::Native => item.native_id.map(|id| id.to_string()).unwrap_or_default(),
+            Self::Owner => item.owner.into(),
+            Self::Group => item.group.into(),
+            Self::Mode => format!("{:04o}", item.mode),
+            Self::Size => size(item.size),
+            Self::Resident => item.resident.map(size).unwrap_or_default(),
+            Self::Attached => attached(item, human),
+            Self::Status => item.status.names().collect::<Vec<_>>().join(","),
+            Self::Changed => item.changed.map(time).unwrap_or_default(),
+            Self::Cpid => item.creator_pid.map(|pid| pid.to_string()).unwrap_or_default(),
+            Self::Creator => item.creator_command.clone().unwrap_or_default(),
+        }
+    }
+}
+
 /// How many have it, or how many at least.
-pub(crate) fn attached(item: &Item) -> String {
+pub(crate) fn attached(item: &Item, human: bool) -> String {
     match (item.attached, item.attached_exact) {
         (None, _) => String::new(),
         (Some(count), true) => count.to_string(),
-        (Some(count), false) if table::is_terminal() => format!("≥ {count}"),
+        (Some(count), false) if human => format!("≥ {count}"),
         // One word, for programs that count words.
         (Some(count), false) => format!("≥{count}"),
     }

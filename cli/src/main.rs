@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use nix::libc::SIGXFSZ;
 
 mod args;
+mod beside;
 mod chmod;
 mod chown;
 mod copy;
@@ -20,14 +21,19 @@ mod identity;
 mod input;
 mod interrupt;
 mod inventory;
+mod item;
 mod limits;
 mod ls;
 mod mode;
+mod mounted;
 mod people;
+mod privilege;
 mod probe;
+mod process;
 mod read;
 mod rm;
 mod size;
+mod standard;
 mod stat;
 mod stream;
 mod table;
@@ -98,9 +104,12 @@ fn main() -> ExitCode {
             };
             return ExitCode::from(2);
         }
-        Err(help) => help.exit(),
+        Err(help) => match standard::expect_output() {
+            Ok(()) => help.exit(),
+            Err(failure) => return failure.exit(),
+        },
     };
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(standard::Output::lock());
     // Without a handler a file limit (ulimit -f) kills whoever writes past it; with one, the write fails and says so.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let outcome = cli.command.run(&mut out);

@@ -12,26 +12,27 @@ use crate::text::printable;
 /// Remembers the names that were looked up, since each look-up may ask a server.
 #[derive(Debug, Default)]
 pub(crate) struct People {
-    users: HashMap<u32, String>,
-    groups: HashMap<u32, String>,
+    users: HashMap<u32, &'static str>,
+    groups: HashMap<u32, &'static str>,
 }
 
 impl People {
     /// The user's name, or the number where there is none.
-    pub(crate) fn user(&mut self, uid: u32) -> String {
+    pub(crate) fn user(&mut self, uid: u32) -> &'static str {
         let name = || User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name);
-        self.users.entry(uid).or_insert_with(|| named(name(), uid)).clone()
+        self.users.entry(uid).or_insert_with(|| named(name(), uid))
     }
 
     /// The group's name, or the number where there is none.
-    pub(crate) fn group(&mut self, gid: u32) -> String {
+    pub(crate) fn group(&mut self, gid: u32) -> &'static str {
         let name = || Group::from_gid(Gid::from_raw(gid)).ok().flatten().map(|group| group.name);
-        self.groups.entry(gid).or_insert_with(|| named(name(), gid)).clone()
+        self.groups.entry(gid).or_insert_with(|| named(name(), gid))
     }
 }
 
-fn named(name: Option<String>, number: u32) -> String {
-    name.map_or_else(|| number.to_string(), |name| printable(name.as_bytes()))
+/// The text of a name, once for all regions that have it, and for as long as the program runs.
+fn named(name: Option<String>, number: u32) -> &'static str {
+    name.map_or_else(|| number.to_string(), |name| printable(name.as_bytes())).leak()
 }
 
 /// What a process calls itself, where it runs and may be seen.

@@ -7,7 +7,7 @@ use shared_region::Backend;
 
 use crate::args::Kind;
 use crate::failure::Failure;
-use crate::table::{self, Table, left};
+use crate::table::{self, Table, left, prose};
 
 /// Says whether each kind of shared memory works here, and why not.
 ///
@@ -37,12 +37,12 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
     if args.json {
         table::write_json(out, &answers)?;
     } else {
-        let mut table = Table::new(&[left("BACKEND", 0), left("WORKS", 0), left("REASON", 0)]);
+        let mut table = Table::new(&[left("BACKEND", 0), left("WORKS", 0), prose("REASON")]);
         for answer in &answers {
             let works = if answer.works { "yes" } else { "no" };
             table.row([answer.backend.into(), works.into(), answer.reason.clone().unwrap_or_default()]);
         }
-        table.write(out)?;
+        table.write(table::terminal_width(), out)?;
     }
     if answers.iter().all(|answer| answer.works) { Ok(()) } else { Err(Failure::Told) }
 }

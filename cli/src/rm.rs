@@ -2,11 +2,15 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use shared_region::RegionId;
+
 use crate::args::Selection;
 use crate::failure::{Failure, each};
 use crate::identity::{self, Identity};
-use crate::inventory::{self, Item, Status};
-use crate::ls;
+use crate::inventory::{self, Listed, Wanted};
+use crate::item::{Item, Status};
+use crate::privilege::Caller;
+use crate::{ls, standard};
 
 /// Removes regions.
 ///
@@ -14,8 +18,9 @@ use crate::ls;
 /// After a failure the others are removed all the same, and the exit code is 1.
 ///
 /// --orphans removes what nobody has attached, and whose creator (System V) has ended. It shows them and asks first, and
-/// looks again before it removes each. What `shm create`, `shm copy` or ipcmk(1) made is an orphan until somebody attaches
-/// it.
+/// looks again before it removes each. What the caller may not remove is left out, and counted. Where it could not be seen
+/// whether something is an orphan, a line says what and why, it stays, and the exit code is 3. What `shm create`,
+/// `shm copy` or ipcmk(1) made is an orphan until somebody attaches it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = identity::FORMS)]
 pub(crate) struct Args {
@@ -42,16 +47,25 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
     if args.yes || args.selection.mine || args.selection.kind.backend.is_some() {
         return Err(Failure::Usage("--yes, --mine and --backend are for --orphans: leave them out".into()));
     }
+    let caller = Caller::new();
     each(&args.ids, |id| {
         let id = id.existing()?;
-        if !args.dry_run {
-            return Ok(id.remove()?);
-        }
-        if id.metadata()?.is_removed() {
-            return Err(Failure::Failed(format!("{id} has been removed before")));
-        }
-        writeln!(out, "would remove {id}").map_err(Failure::output)
+        if args.dry_run { would_remove(&id, &caller, out) } else { Ok(id.remove()?) }
     })
+}
+
+fn would_remove(id: &RegionId, caller: &Caller, out: &mut dyn Write) -> Result<(), Failure> {
+    let metadata = id.metadata()?;
+    if metadata.is_removed() {
+        return Err(Failure::Failed(format!("{id} has been removed before")));
+    }
+    if !caller.may_remove(id.backend(), metadata.uid(), metadata.creator_uid()) {
+        return Err(Failure::Failed(format!(
+            "{id} cannot be removed: it belongs to uid {}, and only they or root may",
+            metadata.uid()
+        )));
+    }
+    writeln!(out, "would remove {id}").map_err(Failure::output)
 }
 
 fn orphans(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
@@ -60,23 +74,37 @@ fn orphans(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             "nobody can be asked, as standard input is no terminal: add --yes or --dry-run".into(),
         ));
     }
-    let (mut items, complete) = inventory::list(args.selection);
+    // Nothing goes that nobody is told of.
+    standard::expect_output()?;
+    let Listed { mut items, complete } = inventory::list(args.selection, Wanted::Orphans);
+    let caller = Caller::new();
+    let all = items.len();
+    items.retain(|item| caller.may_remove(item.backend, item.uid, item.creator_uid));
+    let others = all - items.len();
+    let outcome = if complete { inventory::check_sure(&items) } else { Err(Failure::Told) };
     items.retain(|item| item.is(Status::Orphan));
-    let outcome = if complete { Ok(()) } else { Err(Failure::Told) };
-    if items.is_empty() {
-        writeln!(out, "there are no orphans").map_err(Failure::output)?;
-        return outcome;
+    let removed = if items.is_empty() {
+        // Of what others have nothing is claimed.
+        let none = match (&outcome, others) {
+            (Err(_), _) => "no orphan was found",
+            (Ok(()), 0) => "there are no orphans",
+            (Ok(()), _) => "there are no orphans that you may remove",
+        };
+        writeln!(out, "{none}").map_err(Failure::output)
+    } else if !args.yes && !args.dry_run && !agreed(&items, out)? {
+        Ok(())
+    } else {
+        each(&items, |item| remove(item, args.dry_run, out))
+    };
+    if others > 0 {
+        writeln!(out, "left alone, as only their owners or root may remove them: {others}").map_err(Failure::output)?;
     }
-    if !args.yes && !args.dry_run && !agreed(&items, out)? {
-        return outcome;
-    }
-    let removed = each(&items, |item| remove(item, args.dry_run, out));
-    outcome.and(removed)
+    removed.and(outcome)
 }
 
 /// Shows what would go, and asks.
 fn agreed(items: &[Item], out: &mut dyn Write) -> Result<bool, Failure> {
-    ls::table(items).write(out)?;
+    ls::show_all(items, out)?;
     write!(
         out,
         "Remove {}? [y/N] ",
@@ -90,9 +118,10 @@ fn agreed(items: &[Item], out: &mut dyn Write) -> Result<bool, Failure> {
 }
 
 fn remove(item: &Item, dry_run: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let Some(id) = item.exact_id() else { return Ok(()) };
     let said = if dry_run {
         "would remove"
-    } else if item.exact_id().remove_if_unused()? {
+    } else if id.remove_if_unused()? {
         "removed"
     } else {
         return Err(Failure::Failed(format!("{} is in use by now, and stays", item.id)));

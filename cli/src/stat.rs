@@ -6,11 +6,14 @@ use std::time::SystemTime;
 use serde::Serialize;
 use shared_region::{Access, Error, Holders, RegionId};
 use shared_region_posix as posix;
+use shared_region_sysv::SegmentStat;
 
 use crate::failure::{Failure, each};
 use crate::identity::{self, Identity};
-use crate::inventory::{self, Item, as_time};
+use crate::inventory;
+use crate::item::{Id, Item, as_time};
 use crate::people::{self, People, command};
+use crate::process::Process as Remembered;
 use crate::table;
 
 mod text;
@@ -110,7 +113,7 @@ impl Details {
     fn of(id: RegionId, people: &mut People) -> Result<Self, Failure> {
         let mut details = if id.backend() == "sysv" { Self::segment(&id, people)? } else { Self::object(&id, people)? };
         // As it was asked for, so by name where it was.
-        details.item.id = id;
+        details.item.id = Id::Region(id);
         Ok(details)
     }
 
@@ -125,7 +128,7 @@ impl Details {
             creator_uid: stat.creator_uid(),
             creator_gid: stat.creator_gid(),
             last_pid: last,
-            last_command: last.and_then(command),
+            last_command: Remembered::of(stat.last_pid(), last_use(&stat)).command(),
             attached: stat.attach_time(),
             detached: stat.detach_time(),
             swapped: stat.swapped(),
@@ -137,13 +140,10 @@ impl Details {
     }
 
     fn object(id: &RegionId, people: &mut People) -> Result<Self, Failure> {
-        let mut item = Item::object(id.clone(), &id.metadata()?, people);
-        let name = match id {
-            RegionId::Named { name, .. } => name.as_c_str(),
-            RegionId::Posix(name) => name.as_c_str(),
-            _ => c"",
-        };
-        let (_, stat) = posix::kind(name).map_err(|error| Error::from_io(&error).operation("look at").region(id))?;
+        // Says what is wrong with the name, if anything is.
+        drop(id.metadata()?);
+        let (_, stat) = posix::kind(inventory::native(id))
+            .map_err(|error| Error::from_io(&error).operation("look at").region(id))?;
         let details = PosixDetails {
             device: stat.device(),
             inode: stat.inode(),
@@ -151,10 +151,9 @@ impl Details {
             accessed: Some(stat.accessed()),
             modified: Some(stat.modified()),
         };
+        let mut item = Item::object(Id::Region(id.clone()), "posix", &stat, people);
         let holders = id.holders().ok();
-        if let Some(holders) = &holders {
-            item.held(holders);
-        }
+        inventory::examine(&mut item, holders.as_ref());
         Ok(Self::new(item, Some(details), None, holders, people))
     }
 
@@ -168,7 +167,7 @@ impl Details {
         let holders_complete = holders.as_ref().is_some_and(Holders::is_complete);
         let process = |holder: &shared_region::Holder| Process {
             pid: holder.pid(),
-            user: people::user_of(holder.pid()).map(|uid| people.user(uid)),
+            user: people::user_of(holder.pid()).map(|uid| people.user(uid).to_owned()),
             command: command(holder.pid()),
             mappings: holder.mappings().iter().map(Mapping::of).collect(),
             descriptors: holder.descriptors().to_vec(),
@@ -176,6 +175,11 @@ impl Details {
         let holders = holders.map(|holders| holders.processes().iter().map(process).collect());
         Self { item, posix, sysv, holders, holders_complete }
     }
+}
+
+/// When it was last attached or detached, which its last process did.
+fn last_use(stat: &SegmentStat) -> SystemTime {
+    stat.attach_time().max(stat.detach_time()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 impl Mapping {

@@ -17,6 +17,18 @@ pub(crate) fn printable(bytes: &[u8]) -> String {
     text
 }
 
+/// Writes a name as identities have it: all but portable bytes as `%XX`, so that no name can upset a terminal.
+pub(crate) fn escaped(name: &[u8]) -> String {
+    let mut text = String::new();
+    for &byte in name {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'/' => text.push(byte.into()),
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -39,10 +39,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     if args.create {
-        let id = args.id.new_one(args.backend)?;
+        let id = create::target(&args.id, args.backend)?;
         let mut input = Input::open(args.file.as_ref(), u64::MAX)?;
-        let options = create::options(input.length()).mode(args.mode);
-        return create::create(&id, options, |region| fill(region, 0, &mut input));
+        let options = create::options(input.length());
+        return create::create(&id, options, args.mode, |region| fill(region, 0, &mut input));
     }
     let id = args.id.existing()?;
     let region = id.open(&OpenOptions::new())?;

@@ -72,6 +72,7 @@ mod space;
 mod stat;
 mod store;
 mod sys;
+mod unnamed;
 mod unused;
 
 pub use crate::holders::{HeldMapping, Holder, Holders, holders, holders_of, is_held};
@@ -83,4 +84,5 @@ pub use crate::seals::Seals;
 pub use crate::space::{Reserved, Sizing};
 pub use crate::stat::Stat;
 pub use crate::store::{EntryKind, Store, kind, list, set_mode, set_owner, store, store_identity, unlink};
+pub use crate::unnamed::{UnnamedObject, UnnamedObjects, unnamed};
 pub use crate::unused::{Pin, is_unused, tells_unused, unlink_if_unused};

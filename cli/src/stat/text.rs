@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::ls::{age, attached, utc};
 use crate::people::People;
 use crate::size::show_both;
-use crate::table::{Table, left, right};
+use crate::table::{self, Table, left, right};
 
 impl Details {
     /// Writes it for people, a fact on each line.
@@ -45,8 +45,8 @@ impl Details {
             facts.add("last write", moment(posix.modified));
         }
         facts.add("last change", moment(item.changed));
-        facts.add("status", item.status.iter().map(|status| status.name()).collect::<Vec<_>>().join(", "));
-        facts.add("attached", attached(item));
+        facts.add("status", item.status.names().collect::<Vec<_>>().join(", "));
+        facts.add("attached", attached(item, table::is_terminal()));
         writeln!(out, "{}", item.id).and_then(|()| facts.write(out)).map_err(Failure::output)?;
         self.write_holders(out)
     }
@@ -88,7 +88,7 @@ impl Details {
                     table.row(row("open", "", String::new(), String::new()));
                 }
             }
-            table.write(out)?;
+            table.write(table::terminal_width(), out)?;
         }
         if !self.holders_complete {
             writeln!(out, "  (not every process could be looked into: there may be more who have it)")

@@ -1,6 +1,6 @@
 //! `shm create`.
 
-use crate::support::{BACKENDS, Region, fails, name, ok, shm};
+use crate::support::{BACKENDS, Region, alone, fails, name, namespaces, ok, ok_with, shm};
 
 #[test]
 fn what_is_made_is_as_large_and_as_open_as_asked_and_full_of_zeros() {
@@ -9,6 +9,17 @@ fn what_is_made_is_as_large_and_as_open_as_asked_and_full_of_zeros() {
         let metadata = region.id().metadata().unwrap();
         assert_eq!((metadata.size(), metadata.mode()), (5000, 0o640));
         assert_eq!(region.bytes(), [0; 5000]);
+    }
+}
+
+#[test]
+fn a_mode_that_keeps_its_maker_out_is_set_once_all_is_done() {
+    for backend in BACKENDS {
+        let region = Region::made(backend, "closed", &["4096", "--mode", "0444"]);
+        assert_eq!(region.id().metadata().unwrap().mode(), 0o444);
+        let written = Region::new(format!("{backend}:{}", name("written")));
+        ok_with(&mut shm(["write", "--create", "--mode=0", &written.0]), b"bytes");
+        assert_eq!(written.id().metadata().unwrap().mode(), 0);
     }
 }
 
@@ -79,13 +90,32 @@ fn bad_sizes_and_modes_are_refused() {
     }
     let lazy_and_not = shm(["create", &region.0, "4K", "--lazy", "--prefault"]).output().unwrap();
     assert_eq!(lazy_and_not.status.code(), Some(2));
-    for (size, mode, why) in [
-        ("0", "600", "a size of 0"),
-        ("15E", "600", "more than an address space holds"),
-        ("4K", "400", "keeps its own creator out"),
-    ] {
+    for (size, mode, why) in [("0", "600", "a size of 0"), ("15E", "600", "more than an address space holds")] {
         let told = fails(&mut shm(["create", &region.0, size, "--mode", mode]), 1);
         assert!(told.contains(why), "{told}");
     }
     assert!(!region.exists());
+}
+
+#[test]
+fn no_segment_is_made_where_the_kernel_would_remove_it_at_once() {
+    if !namespaces() {
+        return;
+    }
+    let said = alone(
+        r#"echo 1 > /proc/sys/kernel/shm_rmid_forced; "$SHM" create posix:/a 4K
+        for command in "create sysv:/x 4K" "copy posix:/a sysv:0x77" "copy posix:/a /b --backend sysv" \
+            "write --create sysv:/x /nowhere"; do
+            "$SHM" $command 2>&1 && echo made || echo "code $?"
+        done
+        awk 'END { print NR - 1 }' /proc/sysvipc/shm
+        echo 0 > /proc/sys/kernel/shm_rmid_forced; "$SHM" create sysv:/x 4K; awk 'END { print NR - 1 }' /proc/sysvipc/shm"#,
+    );
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 10, "{said}");
+    for pair in lines[..8].chunks(2) {
+        assert!(pair[0].contains("kernel.shm_rmid_forced is 1") && pair[0].contains("root"), "{said}");
+        assert_eq!(pair[1], "code 1");
+    }
+    assert_eq!(lines[8..], ["0", "1"], "{said}");
 }

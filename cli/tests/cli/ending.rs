@@ -1,12 +1,12 @@
 //! Broken pipes and signals.
 
 use std::fs::{self, File};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{BACKENDS, Region, eventually, fails, name, ok_with, shm, signal};
+use crate::support::{BACKENDS, Region, SHM, alone, eventually, fails, name, namespaces, ok, ok_with, shm, signal};
 
 #[test]
 fn a_reader_that_has_gone_ends_it_quietly() {
@@ -125,4 +125,54 @@ fn input_that_never_comes_can_be_interrupted() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((signal(&output), output.stderr), (Some(Signal::SIGINT as i32), Vec::new()));
     assert!(!made.exists());
+}
+
+#[test]
+fn closed_output_is_a_failure() {
+    let region = Region::made("posix", "closed", &["4K"]);
+    let id = &*region.0;
+    for arguments in [
+        &["ls"][..],
+        &["ls", "--json"],
+        &["stat", id],
+        &["read", id],
+        &["read", "--hex", id],
+        &["limits"],
+        &["probe"],
+        &["completions", "bash"],
+        &["man"],
+        &["help"],
+        &["rm", "--dry-run", id],
+        &["--version"],
+    ] {
+        let told = fails(&mut without(">&-", arguments), 1);
+        assert_eq!(told, "shm: cannot write to standard output: it is closed\n", "{arguments:?}");
+    }
+    // What says nothing does not miss it, and what does is not done in secret.
+    assert_eq!(ok(&mut without(">&-", &["chmod", "0640", id])), "");
+    assert!(!namespaces() || alone(r#"> /dev/shm/a; "$SHM" rm --orphans --yes >&- 2>&1 || ls /dev/shm"#) == "a\n");
+    assert_eq!(ok(&mut without("> /dev/null", &["ls"])), "");
+    ok(&mut without(">&- 2>&-", &["chmod", "0600", id]));
+}
+
+#[test]
+fn closed_input_is_a_failure() {
+    let region = Region::made("posix", "closed", &["4K"]);
+    let made = Region::new(format!("sysv:{}", name("made")));
+    for arguments in [&["write", &region.0][..], &["write", &region.0, "-"], &["write", "--create", &made.0]] {
+        let told = fails(&mut without("<&-", arguments), 1);
+        assert_eq!(told, "shm: cannot read standard input: it is closed\n", "{arguments:?}");
+    }
+    assert!(!made.exists());
+    ok(&mut without("<&-", &["write", &region.0, "/proc/version"]));
+    ok(&mut without("< /dev/null", &["write", &region.0]));
+    // Opened as the runtime opens it.
+    ok(&mut without("<> /dev/null", &["write", &region.0]));
+}
+
+/// Prepares a run of the tool with other descriptors, as a shell writes them.
+fn without(redirection: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("exec \"$0\" \"$@\" {redirection}")).arg(SHM).args(arguments);
+    command
 }

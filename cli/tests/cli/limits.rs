@@ -102,8 +102,8 @@ fn use_is_counted_in_the_namespaces_that_are_seen() {
     let said: Value = serde_json::from_str(&said).unwrap();
     let posix = &said["posix"];
     assert_eq!((&posix["size"], &posix["used"]), (&(1 << 20).into(), &65_536.into()));
-    // The directory is one of them.
-    assert_eq!((&posix["inodes"], &posix["inodes_used"]), (&100.into(), &2.into()));
+    // The directory is one of them, and no object.
+    assert_eq!((&posix["inodes"], &posix["inodes_used"]), (&100.into(), &1.into()));
     let sysv = &said["sysv"];
     assert_eq!((&sysv["shmmax"], &sysv["shmmni"]), (&12_345_678.into(), &99.into()));
     assert_eq!((&sysv["segments"], &sysv["pages"]), (&1.into(), &3.into()));
@@ -126,4 +126,16 @@ fn what_does_not_work_is_told_with_the_reason() {
     let said = alone(r#"mount -o remount,ro /dev/shm; "$SHM" probe || echo "code $?"; "$SHM" probe --backend sysv"#);
     assert!(said.contains("posix    no     ") && said.contains("read-only") && said.contains("code 1\n"), "{said}");
     assert!(said.contains("sysv     yes"), "{said}");
+}
+
+#[test]
+fn what_is_copied_into_the_command_is_the_value_in_its_unit() {
+    if !namespaces() {
+        return;
+    }
+    let said = alone(
+        r#"echo 98765 > /proc/sys/kernel/shmall; "$SHM" limits > /dev/shm/said; cat /dev/shm/said
+        sysctl -q kernel.shmall=$(awk '/^SHMALL/ { print $5 }' /dev/shm/said) && cat /proc/sys/kernel/shmall"#,
+    );
+    assert!(said.ends_with("\n98765\n") && said.contains("PAGES of "), "{said}");
 }

@@ -210,3 +210,60 @@ fn what_is_missing_is_told_and_the_rest_is_listed() {
         "{said}"
     );
 }
+
+#[test]
+fn what_has_no_name_and_takes_memory_is_listed_and_adds_up() {
+    if !namespaces() {
+        return;
+    }
+    let said = alone(
+        r#"python3 -c 'import json, mmap, os, socket, subprocess
+def make(name, size):
+    file = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
+    os.pwrite(file, b"x" * size, 0)
+    return file
+file = make("/dev/shm/mapped x", 8192)
+map = mmap.mmap(file, 8192)
+os.close(file)
+held = make("/dev/shm/open", 4096), os.memfd_create("mem")
+for name in "mapped x", "open": os.unlink("/dev/shm/" + name)
+os.close(make("/dev/shm/open", 100))
+os.mkdir("/dev/shm/sub")
+for name in "sub/file", "sem.s": os.close(make("/dev/shm/" + name, 1))
+one, other = socket.socketpair()
+sent = make("/dev/shm/sent", 12288)
+os.unlink("/dev/shm/sent")
+socket.send_fds(one, [b"x"], [sent])
+os.close(sent)
+used = json.loads(subprocess.check_output([os.environ["SHM"], "limits", "--json"]))["posix"]["used"]
+print(used)
+for options in [], ["--all"], ["--all", "--json"]: subprocess.run([os.environ["SHM"], "ls", *options])'"#,
+    );
+    let lines: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
+    let tables: Vec<usize> = (0..lines.len()).filter(|&line| lines[line].first() == Some(&"ID")).collect();
+    let named = |line: &&Vec<&str>, start: &str, end: &str| {
+        line.first().is_some_and(|id| id.starts_with(start) && id.ends_with(end))
+    };
+    for (table, all) in [(&lines[tables[0]..tables[1]], false), (&lines[tables[1]..], true)] {
+        for (start, end, size, attached, status) in [
+            ("posix:#", "/mapped%20x", "8192", "≥1", "removed"),
+            ("posix:#", "/open", "4096", "≥1", "removed"),
+            ("posix:/", "open", "100", "0", "orphan"),
+        ] {
+            let line = table.iter().find(|line| named(line, start, end)).unwrap_or_else(|| panic!("{end}: {said}"));
+            assert_eq!((line[5], line[7], line[8]), (size, attached, status), "{said}");
+        }
+        for (start, end) in [("memfd:#", "/mem"), ("semaphore:/s", ""), ("/dev/shm/sub/file", "")] {
+            assert_eq!(table.iter().any(|line| named(&line, start, end)), all, "{start}: {said}");
+        }
+    }
+    // What is under way in a socket no process shows.
+    let sum = "36KiB of /dev/shm in use: 4KiB by objects, 12KiB by removed ones, 8KiB by semaphores and other files, \
+        12KiB by what could not be seen";
+    assert!(said.starts_with("36864\n") && said.lines().any(|line| line == sum), "{said}");
+    let json: Vec<Value> = serde_json::from_str(&said[said.find("\n[").unwrap()..]).unwrap();
+    let removed = json.iter().find(|item| item["id"].as_str().unwrap().ends_with("/mapped%20x")).unwrap();
+    // It is no identity, as another object may have the name.
+    assert_eq!(shm(["rm", removed["id"].as_str().unwrap()]).output().unwrap().status.code(), Some(2));
+    assert_eq!((&removed["backend"], &removed["resident"]), (&"posix".into(), &8192.into()));
+}

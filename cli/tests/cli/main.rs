@@ -11,6 +11,7 @@ mod limits;
 mod list;
 mod names;
 mod native;
+mod orphans;
 mod read;
 mod remove;
 mod stat;

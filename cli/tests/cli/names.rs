@@ -80,3 +80,13 @@ fn a_backend_that_this_tool_does_not_have_is_told() {
     let told = fails(&mut shm(["read", "file:/x"]), 1);
     assert!(told.contains("posix and sysv"), "{told}");
 }
+
+#[test]
+fn what_a_message_names_can_be_typed_again() {
+    for (id, command) in [("sysv:#2147483646", "stat"), ("sysv:0x7f0f0f0f", "rm"), ("sysv:0x7f0f0f0f", "read")] {
+        let told = fails(&mut shm([command, id]), 1);
+        assert!(told.contains(&format!("region \"{id}\": ")) && told.contains("see `shm ls`"), "{told}");
+    }
+    let told = String::from_utf8(shm(["rm", "5"]).output().unwrap().stderr).unwrap();
+    assert!(told.contains("sysv:#5") && told.contains("sysv:0x5"), "{told}");
+}

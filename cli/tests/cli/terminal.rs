@@ -101,16 +101,43 @@ fn a_table_fits_every_width_and_shows_more_in_a_wider_one() {
 }
 
 #[test]
-fn a_long_name_is_broken_and_not_cut_off() {
-    let long = format!("{}-{}", name("long"), "x".repeat(150));
-    let region = Region::new(format!("posix:{long}"));
-    std::fs::write(format!("/dev/shm{long}"), b"x").unwrap();
-    let (said, _) = Terminal::start(shm(["ls", "--backend=posix"]), 80).end();
-    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
-    // It takes more lines, and not the other columns.
-    assert!(said.lines().next().unwrap().contains("OWNER"), "{said}");
-    let joined: String = said.lines().map(|line| line.split_whitespace().next().unwrap_or_default()).collect();
-    assert!(joined.contains(&region.0), "{said}");
+fn a_long_name_is_shortened_in_the_middle_and_others_keep_their_columns() {
+    if !namespaces() {
+        return;
+    }
+    let long = format!("first-{}-last", "x".repeat(229));
+    let list = |options: &str, width| {
+        Terminal::alone(&format!(": > /dev/shm/{long}; \"$SHM\" ls --backend posix {options}"), width).end().0
+    };
+    for width in [40, 80, 100, 200] {
+        let said = list("", width);
+        assert!(said.lines().all(|line| line.chars().count() <= width.into()), "{said}");
+        let header = said.lines().next().unwrap();
+        assert!(width < 80 || header.contains("OWNER") && header.contains("ATTACHED"), "{said}");
+        assert_eq!(header.split_whitespace().count() == 12, width == 200, "{said}");
+        let id = said.lines().nth(1).unwrap().split_whitespace().next().unwrap();
+        assert!(id.starts_with("posix:/f") && id.contains('…') && id.ends_with("ast"), "{said}");
+        assert!(said.lines().any(|line| line.starts_with("posix:/one ")), "{said}");
+    }
+    for (options, width) in [("--wide", 80), ("--sort size | cat", 80), ("--json | cat", 80), ("", 400)] {
+        assert!(list(options, width).contains(&format!("posix:/{long}")), "{options}");
+    }
+}
+
+#[test]
+fn columns_are_chosen_and_units_are_peoples_where_asked() {
+    if !namespaces() {
+        return;
+    }
+    let script = r#""$SHM" ls --columns size,id,mode --sort size; "$SHM" ls --human --columns id,size,changed | cat
+        COLUMNS=40 "$SHM" ls --human | cat"#;
+    let (said, code) = Terminal::alone(script, 80).end();
+    assert_eq!(code, 0);
+    let lines: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[..3], [["SIZE", "ID", "MODE"], ["64KiB", "posix:/one", "0600"], ["64KiB", "sysv:0x2", "0600"]]);
+    assert!(lines[4][..2] == ["posix:/one", "64KiB"] && lines[4][2].ends_with('s'), "{said}");
+    assert!(said.lines().skip(6).all(|line| line.chars().count() <= 40), "{said}");
+    assert!(lines[6].starts_with(&["ID", "SIZE"]), "{said}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! As another user.
 
-use crate::support::{BACKENDS, NOBODY, Region, Scratch, fails, name, ok, root, shm, shm_as_nobody};
+use crate::support::{BACKENDS, NOBODY, Region, Scratch, fails, name, ok, refused, root, shm, shm_as_nobody};
 
 #[test]
 fn another_user_sees_what_they_may_not_open() {
@@ -50,7 +50,10 @@ fn where_others_could_not_be_looked_into_counts_are_at_least() {
     let said: serde_json::Value = serde_json::from_str(&ok(&mut command)).unwrap();
     assert_eq!((&said[0]["attached_exact"], &said[0]["holders_complete"]), (&false.into(), &false.into()));
     let (mut command, _binary) = shm_as_nobody(["ls", "--orphans", "--backend=posix"]);
-    assert!(!ok(&mut command).contains(&region.0));
+    let output = command.output().unwrap();
+    assert!(!String::from_utf8_lossy(&output.stdout).contains(&region.0));
+    let told = refused(output, 3);
+    assert!(told.contains("could not be seen whether these are orphans"), "{told}");
     drop(held);
 }
 

@@ -15,6 +15,7 @@ use crate::seals::Seals;
 use crate::space::{Reserved, Sizing};
 use crate::stat::Stat;
 use crate::store::Store;
+use crate::unnamed::UnnamedObjects;
 
 pub(super) fn unsupported<T>() -> io::Result<T> {
     Err(io::ErrorKind::Unsupported.into())
@@ -121,6 +122,10 @@ pub(crate) fn list() -> io::Result<Vec<(OsString, Stat)>> {
 }
 
 pub(crate) fn holders_of(_objects: &[(u64, u64)]) -> io::Result<Vec<Holders>> {
+    unsupported()
+}
+
+pub(crate) fn unnamed() -> io::Result<UnnamedObjects> {
     unsupported()
 }
 

@@ -28,11 +28,13 @@ mod holders;
 mod lock;
 mod raw;
 mod space;
+mod unnamed;
 mod unused;
 
 pub(crate) use holders::{holders_of, is_held};
 pub(crate) use lock::{Lock, lock, lock_named};
 pub(crate) use space::{check_room, clear_tail, reserve};
+pub(crate) use unnamed::unnamed;
 pub(crate) use unused::{Pin, is_unused, tells_unused, unlink_if_unused};
 
 /// Where glibc and musl keep the objects.

@@ -16,4 +16,5 @@ mod publication;
 mod seals;
 mod space;
 mod support;
+mod unnamed;
 mod unused;

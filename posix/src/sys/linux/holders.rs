@@ -35,8 +35,8 @@ pub(crate) fn holders_of(objects: &[Object]) -> io::Result<Vec<Holders>> {
             holders.push(Holder { pid, mappings: Vec::new(), descriptors: Vec::new() });
         }
         match (held, holders.last_mut()) {
-            (Held::Mapped(mapping), Some(holder)) => holder.mappings.push(mapping),
-            (Held::Open(descriptor), Some(holder)) => holder.descriptors.push(descriptor),
+            (Held::Mapped(mapping, _), Some(holder)) => holder.mappings.push(mapping),
+            (Held::Open(_, descriptor), Some(holder)) => holder.descriptors.push(descriptor),
             (_, None) => {}
         }
         ControlFlow::Continue(())
@@ -62,13 +62,15 @@ pub(crate) fn is_held(device: u64, inode: u64) -> io::Result<Option<bool>> {
 }
 
 /// What was found of an object in a process.
-enum Held {
-    Mapped(HeldMapping),
-    Open(i32),
+pub(super) enum Held<'a> {
+    /// With the path that `maps` shows.
+    Mapped(HeldMapping, &'a [u8]),
+    /// With the link that leads to it.
+    Open(&'a Path, i32),
 }
 
 /// Is told of what a process holds on the devices of the wanted objects, and says whether to look on.
-type Seen<'a> = dyn FnMut(u32, Object, Held) -> ControlFlow<()> + 'a;
+type Seen<'a> = dyn FnMut(u32, Object, Held<'_>) -> ControlFlow<()> + 'a;
 
 /// Why the look into a process ended early.
 enum End {
@@ -89,7 +91,7 @@ impl From<io::Error> for End {
 }
 
 /// One look through `/proc`.
-struct Look<'a> {
+pub(super) struct Look<'a> {
     objects: &'a [Object],
     /// Where those are: most that processes hold is elsewhere.
     devices: Vec<u64>,
@@ -104,6 +106,11 @@ impl<'a> Look<'a> {
         let mut devices: Vec<_> = objects.iter().map(|&(device, _)| device).collect();
         devices.sort_unstable();
         devices.dedup();
+        Ok(Self { objects, ..Self::on(devices)? })
+    }
+
+    /// One that is told of all objects on these devices.
+    pub(super) fn on(devices: Vec<u64>) -> io::Result<Self> {
         // Fails where this thread is not in `/proc`, because there is none or it is another namespace's: else such a
         // directory would read as "nobody". Not `self`, which is empty once the main thread has ended.
         let status = text("/proc/thread-self/status")?;
@@ -111,11 +118,16 @@ impl<'a> Look<'a> {
         let own_numbers = field(&status, "NSpid:").is_some_and(|ids| ids.split_ascii_whitespace().count() == 1);
         let hidden =
             hides_processes(&status)? || !in_initial_namespace() || !devices.iter().all(|&device| agrees(device));
-        Ok(Self { objects, devices, hidden, own_numbers })
+        Ok(Self { objects: &[], devices, hidden, own_numbers })
+    }
+
+    /// Whether there may be processes that it does not see.
+    pub(super) fn hides(&self) -> bool {
+        self.hidden
     }
 
     /// Looks into every process, until `seen` has had enough; returns how many could not be looked into.
-    fn run(&self, seen: &mut Seen<'_>) -> io::Result<usize> {
+    pub(super) fn run(&self, seen: &mut Seen<'_>) -> io::Result<usize> {
         let mut pids = Vec::new();
         for entry in retry(|| fs::read_dir("/proc"))? {
             pids.extend(number(&entry?.file_name()));
@@ -141,8 +153,8 @@ impl<'a> Look<'a> {
                 maps.clear();
                 // Who may not read these may not follow the descriptors either: proc(5), PTRACE_MODE_READ_FSCREDS.
                 if_there(retry(|| File::open(task.join("maps"))?.read_to_end(maps)))?;
-                for (object, mapping) in maps.split(|&byte| byte == b'\n').filter_map(|line| self.mapping(line)) {
-                    End::unless(seen(pid, object, Held::Mapped(mapping)))?;
+                for (object, mapping, path) in maps.split(|&byte| byte == b'\n').filter_map(|line| self.mapping(line)) {
+                    End::unless(seen(pid, object, Held::Mapped(mapping, path)))?;
                 }
                 // All threads of a process share one address space.
                 mappings_seen = !maps.is_empty();
@@ -151,7 +163,7 @@ impl<'a> Look<'a> {
             if self.share_descriptors(looked_at, thread) {
                 continue;
             }
-            match self.descriptors(&task, &mut |object, number| seen(pid, object, Held::Open(number))) {
+            match self.descriptors(&task, &mut |object, link, number| seen(pid, object, Held::Open(link, number))) {
                 Ok(()) => looked_at = thread,
                 Err(End::Unreadable) => unreadable = true,
                 Err(End::Enough) => return Err(End::Enough),
@@ -161,8 +173,9 @@ impl<'a> Look<'a> {
     }
 
     /// Reads a line of `maps`, "start-end perms offset major:minor inode path", if it is of one of the devices.
-    fn mapping(&self, line: &[u8]) -> Option<(Object, HeldMapping)> {
-        let mut fields = line.split(|&byte| byte == b' ').map(|field| str::from_utf8(field).unwrap_or_default());
+    fn mapping<'l>(&self, line: &'l [u8]) -> Option<(Object, HeldMapping, &'l [u8])> {
+        let mut parts = line.splitn(6, |&byte| byte == b' ');
+        let mut fields = parts.by_ref().map(|field| str::from_utf8(field).unwrap_or_default());
         let (range, permissions, offset) = (fields.next()?, fields.next()?, fields.next()?);
         let (major, minor) = fields.next()?.split_once(':')?;
         let device = makedev(hexadecimal(major)?, hexadecimal(minor)?);
@@ -179,7 +192,7 @@ impl<'a> Look<'a> {
             writable: permissions.contains('w'),
             shared: permissions.ends_with('s'),
         };
-        Some(((device, inode), mapping))
+        Some(((device, inode), mapping, parts.next().unwrap_or_default().trim_ascii_start()))
     }
 
     /// Whether a thread has the same descriptors as one that was looked at before.
@@ -189,14 +202,14 @@ impl<'a> Look<'a> {
     }
 
     /// Looks at the descriptors of a thread.
-    fn descriptors(&self, task: &Path, seen: &mut dyn FnMut(Object, i32) -> ControlFlow<()>) -> Result<(), End> {
+    fn descriptors(&self, task: &Path, seen: &mut dyn FnMut(Object, &Path, i32) -> ControlFlow<()>) -> Result<(), End> {
         let mut unreadable = false;
         for fd in entries(&task.join("fd"))? {
             let Some(descriptor) = fd.file_name().and_then(number) else { continue };
             match if_there(identity(&fd)) {
                 Ok(None) => {}
                 Ok(Some((device, _))) if !self.devices.contains(&device) => {}
-                Ok(Some((device, Some(inode)))) => End::unless(seen((device, inode), descriptor as i32))?,
+                Ok(Some((device, Some(inode)))) => End::unless(seen((device, inode), &fd, descriptor as i32))?,
                 // Not even root may ask some file systems, such as another user's FUSE mount.
                 Ok(Some((_, None))) | Err(_) => unreadable |= self.may_be_wanted(task, &fd),
             }
@@ -283,7 +296,7 @@ fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// `None` for what has ended meanwhile.
-fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub(super) fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
@@ -307,7 +320,7 @@ mod tests {
     fn a_mapping_is_recognised_by_device_and_inode_and_not_by_path() {
         let disk = makedev(0x103, 2);
         let look = Look { objects: &[], devices: vec![0x1a, disk], hidden: false, own_numbers: true };
-        let object = |line: &[u8]| look.mapping(line).map(|(object, _)| object);
+        let object = |line: &[u8]| look.mapping(line).map(|(object, ..)| object);
         assert_eq!(object(b"7f00-7f01 rw-s 00000000 00:1a 27    /dev/shm/a (deleted)"), Some((0x1a, 27)));
         assert_eq!(object(b"7f02-7f03 r--p 00001000 103:02 28    /bin/00:1a 29"), Some((disk, 28)));
         assert_eq!(object(b"7f02-7f03 r--p 00001000 00:02 27    /bin/00:1a 29"), None);
@@ -318,10 +331,10 @@ mod tests {
     #[test]
     fn a_line_says_where_how_long_and_how_it_is_mapped() {
         let look = Look { objects: &[], devices: vec![0x1a], hidden: false, own_numbers: true };
-        let (_, mapping) = look.mapping(b"7f00000000-7f00003000 rw-s 00002000 00:1a 27    /a \xff").unwrap();
+        let (_, mapping, path) = look.mapping(b"7f00000000-7f00003000 rw-s 00002000 00:1a 27    /a \xff").unwrap();
         assert_eq!((mapping.address, mapping.len, mapping.offset), (0x7f_0000_0000, 0x3000, 0x2000));
-        assert!(mapping.writable && mapping.shared);
-        let (_, mapping) = look.mapping(b"7f00000000-7f00001000 r--p 00000000 00:1a 27").unwrap();
+        assert!(mapping.writable && mapping.shared && path == b"/a \xff");
+        let (_, mapping, _) = look.mapping(b"7f00000000-7f00001000 r--p 00000000 00:1a 27").unwrap();
         assert!(!mapping.writable && !mapping.shared);
     }
 
