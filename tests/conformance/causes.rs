@@ -9,7 +9,7 @@ use shared_region::{Backend, CreateOptions, Error, ErrorKind, OpenOptions, Regio
 
 use crate::child::{NOBODY, forked, is_root, role, say, skip};
 use crate::sut::{Fresh, Plant, Sut, create, name_in, open};
-use crate::trace::{self, Fate};
+use crate::trace::{self, Fate, Number};
 
 #[track_caller]
 fn assert_says<T>(result: Result<T, Error>, kind: ErrorKind, parts: &[&str]) {
@@ -159,7 +159,7 @@ pub fn is_over_quota<S: Sut>(_: &[String]) {
 }
 
 /// Calls that take something of a store, each with what a message about it says.
-const TAKING: [(&[i64], &str); 2] = [
+const TAKING: [(&[Number], &str); 2] = [
     (&[nix::libc::SYS_openat], "a new object is over the quota"),
     (&[nix::libc::SYS_fallocate], "5000 bytes are over"),
 ];

@@ -289,13 +289,12 @@ mod sysv {
     use std::fs;
 
     use nix::errno::Errno;
-    use nix::libc;
     use nix::sched::CloneFlags;
     use shared_region::{ErrorKind, RegionName, Sysv};
 
     use crate::child::{private_ipc, private_tmpfs, unshared};
     use crate::sut::{Confinement, Known, NativeStat, StoreLimit, Sut};
-    use crate::trace::Call;
+    use crate::trace::{self, Call};
 
     #[derive(Debug)]
     pub struct SysvSut;
@@ -379,7 +378,7 @@ mod sysv {
         }
 
         fn own_call() -> Option<fn(&Call) -> bool> {
-            Some(|call| call.is(&[libc::SYS_shmget, libc::SYS_shmat, libc::SYS_shmctl]))
+            Some(|call| call.is(&[trace::SYS_SHMGET, trace::SYS_SHMAT, trace::SYS_SHMCTL]))
         }
 
         fn namespaces() -> Option<[Confinement; 2]> {
