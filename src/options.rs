@@ -365,7 +365,7 @@ impl CreateOptions {
     /// - [`InvalidSize`](ErrorKind::InvalidSize): the size is 0 or over `isize::MAX`.
     /// - [`InvalidOptions`](ErrorKind::InvalidOptions): the mode is over 0777 or lacks 0600; the address is 0.
     pub fn validate(&self) -> Result<()> {
-        validate_size(self.size).map_err(|error| error.operation("create"))?;
+        validate_size(self.size as u64).map_err(|error| error.operation("create"))?;
         let invalid = |reason: String| Err(Error::new(ErrorKind::InvalidOptions).operation("create").reason(reason));
         if self.mode & !0o777 != 0 {
             return invalid(format!("mode {:#o} has bits beyond 0o777: permission bits only", self.mode));
@@ -447,10 +447,10 @@ fn settle_core_dump(core_dump: bool, region: &(impl SharedRegion + ?Sized), oper
 }
 
 /// Refuses sizes that no mapping can have.
-pub(crate) fn validate_size(size: usize) -> Result<()> {
+pub(crate) fn validate_size(size: u64) -> Result<()> {
     let reason = if size == 0 {
         "a size of 0 bytes cannot be mapped: ask for at least 1".to_owned()
-    } else if size > isize::MAX as usize {
+    } else if size > isize::MAX as u64 {
         format!("{size} bytes are more than an address space holds: at most {}", isize::MAX)
     } else {
         return Ok(());
@@ -761,7 +761,7 @@ impl OpenOptions {
         if len == 0 {
             return Err(Error::new(ErrorKind::NotReady).operation("open"));
         }
-        validate_size(len).map_err(|error| error.operation("open"))?;
+        validate_size(size).map_err(|error| error.operation("open"))?;
         if len < self.min_size {
             return Err(Error::new(ErrorKind::SizeMismatch { have: len, want: self.min_size }).operation("open"));
         }

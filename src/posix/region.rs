@@ -338,7 +338,7 @@ unsafe impl SharedRegion for PosixRegion {
         if self.access() == Access::ReadOnly {
             return Err(self.error(ErrorKind::ReadOnly, GROW));
         }
-        validate_size(len).map_err(|error| self.describe(error, GROW))?;
+        validate_size(len as u64).map_err(|error| self.describe(error, GROW))?;
         let Some(object) = self.object.get() else { return Err(self.closed(GROW)) };
         let mut patience = Backoff::new(Duration::from_secs(1));
         let _lock = loop {

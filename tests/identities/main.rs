@@ -10,6 +10,7 @@ mod seals;
 mod sysv;
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
 use shared_region::{Error, ErrorKind, PosixName, RegionId, RegionName};
@@ -22,6 +23,12 @@ const KEYS: [(&str, u32); 5] = [
     ("akhnp9x", 0x9e37_79b9),
     ("kdmw2hi", 0x7f4a_7c15),
 ];
+
+/// Says on the terminal, past the test runner's capture, that a check cannot run here.
+fn skip(reason: &str) {
+    let thread = std::thread::current();
+    let _ = writeln!(std::io::stderr(), "skipped: {}: {reason}", thread.name().unwrap_or("?"));
+}
 
 fn name(text: &str) -> RegionName {
     RegionName::new(text).unwrap()
@@ -163,7 +170,6 @@ impl Drop for Program {
 
 /// Compiles [`C`]; `None` where there is no compiler.
 fn c_program(label: &str) -> Option<Program> {
-    use std::io::Write;
     use std::process::{Command, Stdio};
     let path = std::env::temp_dir().join(format!("identities-{label}-{}", std::process::id()));
     let program = Program(path);
@@ -171,7 +177,7 @@ fn c_program(label: &str) -> Option<Program> {
     let mut compiler = match compiler {
         Ok(compiler) => compiler,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "skipped: {label}: cc does not run: {error}");
+            skip(&format!("{label}: cc does not run: {error}"));
             return None;
         }
     };

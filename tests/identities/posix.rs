@@ -174,10 +174,12 @@ fn a_descriptor_for_writing_alone_or_without_a_size_is_refused() {
     assert_eq!(adopt(writer()), ErrorKind::PermissionDenied);
     // Larger than can be mapped.
     writer().set_len(i64::MAX as u64 & !4095).unwrap();
-    let (have, largest) = (std::fs::metadata(&path).unwrap().len(), isize::MAX as u64);
     let error = PosixRegion::try_from(OwnedFd::from(File::open(&path).unwrap())).unwrap_err();
-    assert!(have <= largest);
-    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::NoSpace, Some(libc::ENOMEM)));
+    let told = match usize::BITS {
+        64 => (ErrorKind::NoSpace, Some(libc::ENOMEM)),
+        _ => (ErrorKind::InvalidSize, None),
+    };
+    assert_eq!((error.kind(), error.raw_os_error()), told);
 }
 
 #[test]
@@ -194,7 +196,7 @@ fn a_descriptor_is_adopted_as_its_options_ask() {
     let owner = region.metadata().unwrap().uid();
     assert_eq!(adopt(&OPEN.expect_owner(owner)).unwrap().access(), Access::ReadWrite);
     assert_eq!(refused(OPEN.expect_owner(owner + 1)), ErrorKind::PermissionDenied);
-    assert_eq!(refused(OPEN.fixed_address(1 << 40)), ErrorKind::Unsupported);
+    assert_eq!(refused(OPEN.fixed_address(1 << 30)), ErrorKind::Unsupported);
 }
 
 #[test]

@@ -28,7 +28,7 @@ use shared_region::{
     SharedRegionExt,
 };
 
-use super::{Cleanup, fresh};
+use super::{Cleanup, fresh, skip};
 
 const NOBODY: u32 = 65534;
 const PAGE: usize = 4096;
@@ -186,7 +186,7 @@ fn what_is_shared_for_reading_can_be_shared_again_and_by_its_readers() {
 fn a_seal_and_no_lack_of_permission_is_told_for_execute_bits() {
     let region = unnamed();
     if !region.seals().unwrap().exec() {
-        return eprintln!("skipped: the kernel is older than 6.3");
+        return skip("the kernel is older than 6.3");
     }
     region.set_mode(0o644).unwrap();
     let text = refused(ErrorKind::PermissionDenied, region.set_mode(0o755));
@@ -205,7 +205,7 @@ fn a_seal_against_shrinking_keeps_no_page_and_one_against_writing_keeps_all() {
         // SAFETY: a page of a shared mapping that no reference covers; madvise(2).
         let removed = unsafe { madvise(start.cast(), PAGE, MmapAdvise::MADV_REMOVE) };
         let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        (removed, fallocate(&file, punch, PAGE as i64, PAGE as i64))
+        (removed, fallocate(&file, punch, PAGE as libc::off_t, PAGE as libc::off_t))
     };
     assert_eq!(free(), (Ok(()), Ok(())));
     assert_eq!(region.metadata().unwrap().allocated(), Some(0));
@@ -218,7 +218,7 @@ fn a_seal_against_shrinking_keeps_no_page_and_one_against_writing_keeps_all() {
 #[test]
 fn an_unnamed_region_is_made_whatever_the_sysctl_memfd_noexec_says() {
     if !geteuid().is_root() {
-        return eprintln!("skipped: only root makes PID namespaces");
+        return skip("only root makes PID namespaces");
     }
     let mut command = Command::new("/proc/self/exe");
     command.args(["--exact", "seals::child_under_memfd_noexec", "--ignored", "--nocapture"]);
@@ -238,7 +238,7 @@ fn child_under_memfd_noexec() {
     }
     let outcome = std::panic::catch_unwind(|| {
         if let Err(error) = std::fs::write("/proc/sys/vm/memfd_noexec", &value) {
-            return eprintln!("skipped: the kernel is older than 6.3, or gives no leave: {error}");
+            return skip(&format!("the kernel is older than 6.3, or gives no leave: {error}"));
         }
         unnamed().write_at(0, b"made").unwrap();
         let text = refused(ErrorKind::PermissionDenied, Posix.create_unnamed(&CreateOptions::new(100).mode(0o700)));
@@ -261,7 +261,7 @@ impl Drop for Path {
 fn who_was_given_a_region_for_reading_cannot_write_to_it_by_any_way() {
     reading_process(None, 0o600);
     if !geteuid().is_root() {
-        return eprintln!("skipped: only root can become other users");
+        return skip("only root can become other users");
     }
     reading_process(Some(NOBODY), 0o600);
     // With a mode that lets them open it for writing.
@@ -351,8 +351,8 @@ fn cannot_change(file: &File, read_only: bool) {
         assert_eq!(file.set_len(len).map_err(number), Err(if read_only { Errno::EINVAL } else { Errno::EPERM }));
     }
     let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-    assert_eq!(fallocate(file, punch, 0, PAGE as i64), Err(not_open));
-    assert_eq!(fallocate(file, FallocateFlags::empty(), 0, 4 * PAGE as i64), Err(not_open));
+    assert_eq!(fallocate(file, punch, 0, PAGE as libc::off_t), Err(not_open));
+    assert_eq!(fallocate(file, FallocateFlags::empty(), 0, 4 * PAGE as libc::off_t), Err(not_open));
     let page = NonZeroUsize::new(PAGE).unwrap();
     let map = |protection| {
         // SAFETY: without MAP_FIXED nothing that is mapped is replaced; mmap(2).

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 
-use crate::support::{BACKENDS, Region, fails, has, ok, ok_with, shm};
+use crate::support::{BACKENDS, Region, fails, has, ok, ok_with, shm, skip};
 
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|index| (index * 7 + index / 251) as u8).collect()
@@ -111,6 +111,9 @@ fn reading_takes_no_memory_for_pages_that_nobody_touched() {
 
 #[test]
 fn several_gib_stream_through_little_memory() {
+    if usize::BITS < 64 {
+        return skip("an address space holds no 5 GiB");
+    }
     let region = Region::made("posix", "gib", &["5G", "--lazy"]);
     // The tool's own memory is limited to less than it reads; the mapping alone takes 5 GiB of address space.
     let script = "ulimit -d 65536; exec \"$0\" read \"$1\" --offset 4G --length 600M | wc -c";

@@ -10,7 +10,7 @@ use nix::pty::{Winsize, openpty};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::support::{ALONE, BACKENDS, Region, SHM, Scratch, name, namespaces, ok_with, shm};
+use crate::support::{ALONE, BACKENDS, Region, SHM, Scratch, name, namespaces, ok_with, shm, skip};
 
 struct Terminal {
     ours: File,
@@ -180,6 +180,9 @@ fn control_c_ends_it_quietly() {
 
 #[test]
 fn a_long_copy_shows_how_far_it_is_and_control_c_takes_it_away() {
+    if usize::BITS < 64 {
+        return skip("an address space holds no 3 GiB");
+    }
     let source = Region::made("posix", "source", &["3G", "--lazy"]);
     let copy = Region::new(format!("sysv:{}", name("copy")));
     let mut terminal = Terminal::start(shm(["copy", &source.0, &copy.0]), 80);

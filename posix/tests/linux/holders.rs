@@ -21,7 +21,7 @@ use shared_region_posix::{Holders, MapAccess, Object, OpenOptions, holders, hold
 
 use crate::support::{
     Holder, NOBODY, Name, argument, become_nobody, code, filled, forked, hold, is_child, own_mounts, own_processes,
-    run, run_as_root, without_proc,
+    run, run_as_root, skip, without_proc,
 };
 
 fn of(object: &Object) -> Holders {
@@ -173,7 +173,7 @@ fn child_looks_past_a_file_system() {
     let object = Object::memfd(c"test", 0o600).unwrap();
     own_processes("", || {
         let Ok(silent) = File::options().read(true).write(true).open("/dev/fuse") else {
-            println!("skipped: there is no /dev/fuse");
+            skip("there is no /dev/fuse");
             return;
         };
         mount(Some("tmpfs"), "/dev/shm", Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();

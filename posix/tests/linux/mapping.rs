@@ -57,7 +57,10 @@ fn a_length_that_cannot_be_is_einval() {
     for len in [0, usize::MAX, isize::MAX as usize + 1] {
         assert_eq!(code(object.map(len, MapAccess::ReadWrite)), libc::EINVAL);
     }
-    assert_eq!(code(object.map(isize::MAX as usize, MapAccess::ReadOnly)), libc::ENOMEM);
+    // Where addresses have 32 bits, half of all may be free.
+    if usize::BITS == 64 {
+        assert_eq!(code(object.map(isize::MAX as usize, MapAccess::ReadOnly)), libc::ENOMEM);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, umask};
 use shared_region_posix::{MapAccess, Mapping, Object, OpenOptions, Seals};
 
-use crate::support::{NOBODY, Name, become_nobody, code, filled, get, is_child, own_store, run, run_as_root};
+use crate::support::{NOBODY, Name, become_nobody, code, filled, get, is_child, own_store, run, run_as_root, skip};
 
 #[test]
 fn what_a_thread_makes_another_may_use() {
@@ -212,7 +212,7 @@ fn an_object_of_huge_pages_has_sizes_and_mappings_of_whole_ones() {
         // Nobody has filled the pool.
         Err(error) => {
             assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
-            eprintln!("skipped: there are too few huge pages (vm.nr_hugepages) to map any");
+            skip("there are too few huge pages (vm.nr_hugepages) to map any");
         }
     }
 }

@@ -10,7 +10,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork, geteuid};
 use shared_region_posix::{MapAccess, Object, Seals};
 
-use crate::support::{Name, code, is_child, run};
+use crate::support::{Name, code, is_child, run, skip};
 
 const SHRINK: Seals = Seals::new().with_shrink(true);
 
@@ -85,7 +85,7 @@ fn a_seal_of_a_file_system_without_seals_is_einval() {
 fn a_memfd_is_executable_only_where_its_mode_says_so() {
     let object = memfd();
     if !object.seals().unwrap().exec() {
-        return eprintln!("skipped: the kernel is older than 6.3");
+        return skip("the kernel is older than 6.3");
     }
     assert_eq!(code(object.set_mode(0o700)), libc::EPERM);
     object.set_mode(0o640).unwrap();
@@ -97,7 +97,7 @@ fn a_memfd_is_executable_only_where_its_mode_says_so() {
 #[test]
 fn a_memfd_is_made_whatever_the_sysctl_memfd_noexec_says() {
     if !geteuid().is_root() {
-        return eprintln!("skipped: only root makes PID namespaces");
+        return skip("only root makes PID namespaces");
     }
     run("seals::child_under_memfd_noexec");
 }
@@ -118,7 +118,7 @@ fn child_under_memfd_noexec() {
     let path = "/proc/sys/vm/memfd_noexec";
     let outcome = std::panic::catch_unwind(|| {
         if !fs::exists(path).unwrap() {
-            return eprintln!("skipped: the kernel is older than 6.3");
+            return skip("the kernel is older than 6.3");
         }
         for value in ["0", "1", "2"] {
             fs::write(path, value).unwrap();

@@ -1,7 +1,7 @@
 //! Bytes, and second processes.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::{env, io};
@@ -23,6 +23,12 @@ impl Name {
     pub(crate) fn path(&self) -> String {
         format!("/dev/shm{}", self.to_str().unwrap())
     }
+}
+
+/// Says on the terminal, past the test runner's capture, that a check cannot run here.
+pub(crate) fn skip(reason: &str) {
+    let thread = std::thread::current();
+    let _ = writeln!(io::stderr(), "skipped: {}: {reason}", thread.name().unwrap_or("?"));
 }
 
 pub(crate) fn code<T: std::fmt::Debug>(result: io::Result<T>) -> i32 {
@@ -69,7 +75,7 @@ pub(crate) fn run_as_root(test: &str) {
     if Uid::effective().is_root() {
         run(test);
     } else {
-        println!("skipped: {test} needs root");
+        skip(&format!("{test} needs root"));
     }
 }
 

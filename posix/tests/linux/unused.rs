@@ -138,7 +138,7 @@ fn child_asks_on_overlayfs() {
     }
     let layers = "lowerdir=/dev/shm/lower,upperdir=/dev/shm/upper,workdir=/dev/shm/work";
     if mount(Some("overlay"), "/dev/shm", Some("overlay"), MsFlags::empty(), Some(layers)).is_err() {
-        println!("skipped: there is no overlayfs");
+        skip("there is no overlayfs");
         return;
     }
     let name = Name::new();

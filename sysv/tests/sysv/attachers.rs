@@ -15,7 +15,7 @@ use nix::sys::mman::{ProtFlags, mprotect};
 use nix::unistd::pause;
 use shared_region_sysv::{AttachOptions, Attachers, GetOptions, HugePages, IPC_PRIVATE, Segment, attachers, segments};
 
-use crate::support::{Guard, assert_errno, fork_and, fork_and_pause, is_root, number_given, quiet, say_and_wait};
+use crate::support::{Guard, assert_errno, fork_and, fork_and_pause, is_root, number_given, quiet, say_and_wait, skip};
 
 fn of(segment: Segment) -> Attachers {
     attachers(&[segment.stat().unwrap()]).unwrap().remove(0)
@@ -197,7 +197,7 @@ fn a_segment_of_huge_pages_is_seen_like_others() {
     let huge = GetOptions::new().create(true).exclusive(true).mode(0o600).huge_pages(HugePages::Default);
     let segment = match huge.get(IPC_PRIVATE, 4096).map(Guard) {
         Ok(segment) => segment,
-        Err(error) => return eprintln!("skipped: no free huge pages: {error}"),
+        Err(error) => return skip(&format!("no free huge pages: {error}")),
     };
     let attachment = segment.attached();
     let found = of(*segment);

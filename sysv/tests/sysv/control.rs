@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 use shared_region_sysv::{IPC_PRIVATE, Segment};
 
-use crate::support::{Guard, assert_errno, assert_refused, is_root, quiet, unique_key};
+use crate::support::{Guard, assert_errno, assert_refused, is_root, quiet, skip, unique_key};
 
 /// Tells whether a time to the second is now.
 fn is_now(time: SystemTime) -> bool {
@@ -127,7 +127,7 @@ fn locking_shows_and_twice_is_once() {
     let segment = Guard::private(4096, 0o600);
     if let Err(error) = segment.lock() {
         assert!(!geteuid().is_root(), "{error}");
-        eprintln!("skipped: this user may not lock: {error}");
+        skip(&format!("this user may not lock: {error}"));
         return;
     }
     segment.lock().unwrap();

@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, umask};
 use shared_region_sysv::{AttachOptions, GetOptions, HugePages, IPC_PRIVATE, Segment, limits, segments, usage};
 
-use crate::support::{Guard, assert_errno, assert_refused, is_root, number_given, quiet, unique_key};
+use crate::support::{Guard, assert_errno, assert_refused, is_root, number_given, quiet, skip, unique_key};
 
 #[test]
 fn opening_a_key_without_segment_is_not_found() {
@@ -141,7 +141,7 @@ fn child_creates_with_a_umask() {
 fn what_cannot_be_reserved_is_out_of_memory_unless_no_reserve_is_asked() {
     let overcommit = fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap();
     if overcommit.trim() != "0" || cfg!(target_pointer_width = "32") {
-        eprintln!("skipped: vm.overcommit_memory is {}, or no 64 bits", overcommit.trim());
+        skip(&format!("vm.overcommit_memory is {}, or no 64 bits", overcommit.trim()));
         return;
     }
     let size = usize::MAX >> 18; // 64 TiB
@@ -175,7 +175,7 @@ fn huge_pages_back_a_segment_or_are_out_of_memory() {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap();
     let default = meminfo.lines().find_map(|line| line.strip_prefix("Hugepagesize:"));
     let Some(default) = default else {
-        eprintln!("skipped: this kernel has no huge pages");
+        skip("this kernel has no huge pages");
         return;
     };
     let default = default.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10;
@@ -199,7 +199,7 @@ fn huge_pages_back_a_segment_or_are_out_of_memory() {
             Err(error) => {
                 let expected = if known.unwrap() { Errno::ENOMEM } else { Errno::EINVAL };
                 assert_eq!(error.raw_os_error(), Some(expected as i32), "{pages:?}: {error}");
-                eprintln!("skipped: no free huge pages for {pages:?}: {error}");
+                skip(&format!("no free huge pages for {pages:?}: {error}"));
             }
         }
     }
@@ -214,7 +214,7 @@ fn the_limits_of_a_namespace_are_kept_and_told() {
     let quiet = quiet();
     match quiet.start("get::child_in_a_new_ipc_namespace", unique_key(), isolate) {
         Ok(second) => second.succeed(),
-        Err(error) => eprintln!("skipped: no new IPC namespace: {error}"),
+        Err(error) => skip(&format!("no new IPC namespace: {error}")),
     }
 }
 

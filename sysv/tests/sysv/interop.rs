@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use shared_region_sysv::{Segment, SegmentStat};
 
-use crate::support::{Guard, Quiet, quiet, unique_key};
+use crate::support::{Guard, Quiet, quiet, skip, unique_key};
 
 /// A compiled `view.c`.
 pub(crate) struct C {
@@ -25,7 +25,7 @@ pub(crate) fn c_program(_quiet: &Quiet) -> Option<&'static C> {
         Some(C { program })
     });
     if compiled.is_none() {
-        eprintln!("skipped: there is no C compiler `cc`");
+        skip("there is no C compiler `cc`");
     }
     compiled.as_ref()
 }

@@ -8,7 +8,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setgid, setuid};
 use shared_region_sysv::{IPC_PRIVATE, SegmentStat, limits, segments, usage};
 
-use crate::support::{Guard, NOBODY, is_root, number_given, quiet, unique_key};
+use crate::support::{Guard, NOBODY, is_root, number_given, quiet, skip, unique_key};
 
 fn find(segment: &Guard) -> Option<SegmentStat> {
     segments().unwrap().into_iter().find(|stat| stat.segment() == **segment)
@@ -99,7 +99,7 @@ fn child_lists_without_proc() {
     let Some(id) = number_given() else { return };
     let nothing = None::<&str>;
     if let Err(error) = unshare(CloneFlags::CLONE_NEWNS) {
-        eprintln!("skipped: no new mount namespace: {error}");
+        skip(&format!("no new mount namespace: {error}"));
         return;
     }
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).unwrap();

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use shared_region_sysv::{AttachOptions, GetOptions, HugePages, IPC_PRIVATE, Segment, ftok, limits, segments, usage};
 
-use crate::support::{Guard, NOBODY, assert_errno, is_root, number_given, quiet, unique_key};
+use crate::support::{Guard, NOBODY, assert_errno, is_root, number_given, quiet, skip, unique_key};
 
 const RW: AttachOptions = AttachOptions::new();
 const RO: AttachOptions = AttachOptions::new().read_only(true);
@@ -135,7 +135,7 @@ fn child_creates() {
 
     let huge = GetOptions::new().mode(0o600).huge_pages(HugePages::Default);
     match huge.get(IPC_PRIVATE, 4096).map(Guard) {
-        Ok(_) => eprintln!("skipped: this group may use huge pages"),
+        Ok(_) => skip("this group may use huge pages"),
         Err(error) => assert_eq!(error.raw_os_error(), Some(EPERM)),
     }
 }

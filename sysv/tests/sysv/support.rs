@@ -76,11 +76,17 @@ pub(crate) fn assert_refused<T>(result: io::Result<T>) {
     }
 }
 
+/// Says on the terminal, past the test runner's capture, that a check cannot run here.
+pub(crate) fn skip(reason: &str) {
+    let thread = std::thread::current();
+    let _ = writeln!(io::stderr(), "skipped: {}: {reason}", thread.name().unwrap_or("?"));
+}
+
 /// Tells whether the tests run as root, and otherwise prints what is skipped.
 pub(crate) fn is_root(what: &str) -> bool {
     let root = geteuid() == Uid::from_raw(0);
     if !root {
-        eprintln!("skipped: {what} needs root");
+        skip(&format!("{what} needs root"));
     }
     root
 }

@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
-use shared_region::{AnyBackend, Backend, CreateOptions, ErrorKind, OpenOptions, RegionName, SharedRegion};
+use shared_region::{Access, AnyBackend, Backend, CreateOptions, ErrorKind, OpenOptions, RegionName, SharedRegion};
 
 use crate::support::trace::{Call, Refusal};
 
@@ -291,6 +291,19 @@ pub fn open_read_only<S: Sut>(name: &RegionName) -> <S::Backend as Backend>::Reg
 /// In a second process: the name that is its argument of this index.
 pub fn name_in(arguments: &[String], index: usize) -> RegionName {
     RegionName::new(&arguments[index]).unwrap()
+}
+
+/// Loads a word of 64 bits, by a copy where a processor of 32 loads no such width from memory that cannot be written.
+pub fn load_u64(region: &impl SharedRegion, offset: usize, order: Ordering) -> u64 {
+    use shared_region::SharedRegionExt;
+    let loaded = region.load_u64(offset, order);
+    if size_of::<usize>() >= 8 || region.access() == Access::ReadWrite {
+        return loaded.unwrap();
+    }
+    assert_eq!(loaded.unwrap_err().kind(), ErrorKind::Unsupported);
+    let mut bytes = [0; 8];
+    region.read_at(offset, &mut bytes).unwrap();
+    u64::from_ne_bytes(bytes)
 }
 
 /// Copies a whole region out.

@@ -17,7 +17,7 @@ use super::{DIRECTORY, StorePath, kind, look, open_anew, raw, unlink};
 use crate::sys::{error, retry};
 
 /// From the kernel's include/uapi/linux/magic.h.
-const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6_u32 as _); // the type differs by processor and C library, its 32 bits do not
 
 /// Where all who use a file hold its one inode. Measured: on overlayfs a mapping holds the file below instead, so that a
 /// lease is granted in spite of it, and its device is another.

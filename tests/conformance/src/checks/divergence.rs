@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::libc::off_t;
 use nix::sys::stat::fstat;
 use shared_region::{Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionName, SharedRegion, SharedRegionExt};
 
@@ -257,7 +258,7 @@ pub fn a_descriptor_is_lent_or_unsupported<S: Sut>() {
     let descriptor = region.descriptor().map(|lent| lent.as_fd().try_clone_to_owned().unwrap());
     let size = |descriptor: &OwnedFd| fstat(descriptor).unwrap().st_size;
     if S::backend().capabilities().file_descriptor() {
-        assert_eq!(size(&descriptor.unwrap()), SIZE as i64);
+        assert_eq!(size(&descriptor.unwrap()), SIZE as off_t);
     } else {
         assert_unsupported::<S>(&descriptor.unwrap_err(), "lend the descriptor of");
     }

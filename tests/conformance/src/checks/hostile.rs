@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::libc::off_t;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
@@ -265,7 +266,7 @@ pub fn a_fixed_address_never_replaces_a_mapping<S: Sut>() {
     }
     let _region = create::<S>(&name, 4096);
     let backend = S::backend();
-    let (missing, address) = (Fresh::<S>::new(), 0x7000_0000_0000);
+    let (missing, address) = (Fresh::<S>::new(), usize::MAX / 4 - 0x0fff_ffff);
     let creating = CreateOptions::new(4096).fixed_address(address);
     let opening = OpenOptions::new().fixed_address(address);
     let unsupported = ErrorKind::Unsupported;
@@ -341,7 +342,8 @@ pub fn asks_for_addresses<S: Sut>(arguments: &[String]) {
         refused("create_new", invalid, backend.create_new(&missing, &creating(address)));
         assert!(!backend.exists(&missing).unwrap());
     }
-    for address in [1 << 62, usize::MAX - PAGE + 1] {
+    let beyond = if usize::BITS == 64 { usize::MAX / 4 + 1 } else { usize::MAX - 2 * PAGE + 1 };
+    for address in [beyond, usize::MAX - PAGE + 1] {
         let error = refused("open", ErrorKind::InvalidOptions, backend.open(&name, &opening(address)));
         assert!(error.to_string().contains(&format!("{address:#x}")), "{error}");
         refused("create_new", ErrorKind::InvalidOptions, backend.create_new(&missing, &creating(address)));
@@ -407,7 +409,7 @@ pub fn an_unnamed_region_cannot_be_shrunk<S: Sut>() {
         return skip::<S>("its file system has no seals");
     }
     assert!(seals.unwrap().contains(SealFlag::F_SEAL_SHRINK), "{seals:?}");
-    for len in [0, 1, 2 * PAGE as i64 - 1] {
+    for len in [0, 1, 2 * PAGE as off_t - 1] {
         assert_eq!(ftruncate(descriptor, len), Err(Errno::EPERM), "{len}");
     }
     assert_eq!(bytes_of(&region), vec![0; 2 * PAGE]);

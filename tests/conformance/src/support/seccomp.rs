@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 use nix::libc::{self, sock_filter};
 
+use crate::support::trace::Number;
 use crate::sut::Confinement;
 
 /// Has `openat` with `flag` answer with an error, also in all processes that come of this one.
@@ -11,7 +12,7 @@ pub fn refuse_open_flag(flag: i32, errno: Errno) -> Confinement {
 }
 
 /// Has a call with one of `flags` in an argument, the first of which is 0, answer with an error, as `refuse_open_flag` does.
-pub fn refuse_flag(number: i64, argument: u32, flags: u32, errno: Errno) -> Confinement {
+pub fn refuse_flag(number: Number, argument: u32, flags: u32, errno: Errno) -> Confinement {
     // In `struct seccomp_data` the arguments, of 64 bits each, begin at 16.
     let low_half = if cfg!(target_endian = "big") { 4 } else { 0 };
     confined([
@@ -25,7 +26,7 @@ pub fn refuse_flag(number: i64, argument: u32, flags: u32, errno: Errno) -> Conf
 }
 
 /// Has a call answer with an error, also in all processes that come of this one.
-pub fn refuse(number: i64, errno: Errno) -> Confinement {
+pub fn refuse(number: Number, errno: Errno) -> Confinement {
     confined([
         load(0),
         test(libc::BPF_JEQ, number as u32, 1),

@@ -23,10 +23,22 @@ const MARK: Signal = Signal::SIGURG;
 /// After so many seconds an act hangs.
 const PATIENCE: u32 = 60;
 
+/// The number of a system call: the same call has another on another processor.
+pub type Number = libc::c_long;
+
+cfg_if::cfg_if! {
+    if #[cfg(any(target_arch = "x86", target_arch = "s390x"))] {
+        // One call for all of System V, which the C library makes where it is to run on kernels before 5.1; ipc(2).
+        pub use libc::{SYS_ipc as SYS_SHMAT, SYS_ipc as SYS_SHMCTL, SYS_ipc as SYS_SHMDT, SYS_ipc as SYS_SHMGET};
+    } else {
+        pub use libc::{SYS_shmat as SYS_SHMAT, SYS_shmctl as SYS_SHMCTL, SYS_shmdt as SYS_SHMDT, SYS_shmget as SYS_SHMGET};
+    }
+}
+
 /// A system call of the second process.
 #[derive(Clone, Debug)]
 pub struct Call {
-    pub number: i64,
+    pub number: Number,
     pub arguments: [u64; 6],
     /// The path among its arguments, where it has one.
     pub path: String,
@@ -35,7 +47,7 @@ pub struct Call {
 }
 
 impl Call {
-    pub fn is(&self, numbers: &[i64]) -> bool {
+    pub fn is(&self, numbers: &[Number]) -> bool {
         numbers.contains(&self.number)
     }
 }
@@ -209,7 +221,7 @@ mod registers {
     use nix::sys::ptrace::{getregs, setregs};
     use nix::unistd::Pid;
 
-    use super::Call;
+    use super::{Call, Number};
 
     pub(super) const KNOWN: bool = true;
 
@@ -218,7 +230,7 @@ mod registers {
         let registers = getregs(pid).unwrap();
         let libc::user_regs_struct { rdi, rsi, rdx, r10, r8, r9, .. } = registers;
         Call {
-            number: registers.orig_rax as i64,
+            number: registers.orig_rax as Number,
             arguments: [rdi, rsi, rdx, r10, r8, r9],
             path: String::new(),
             result: None,

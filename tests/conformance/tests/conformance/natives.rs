@@ -289,12 +289,11 @@ mod sysv {
     use std::fs;
 
     use nix::errno::Errno;
-    use nix::libc;
     use nix::sched::CloneFlags;
     use shared_region::{ErrorKind, RegionName, Sysv};
 
     use shared_region_conformance::support::child::{private_ipc, private_tmpfs, unshared};
-    use shared_region_conformance::support::trace::Call;
+    use shared_region_conformance::support::trace::{self, Call};
     use shared_region_conformance::sut::{Confinement, Known, NativeStat, StoreLimit, Sut};
 
     #[derive(Debug)]
@@ -379,7 +378,7 @@ mod sysv {
         }
 
         fn own_call() -> Option<fn(&Call) -> bool> {
-            Some(|call| call.is(&[libc::SYS_shmget, libc::SYS_shmat, libc::SYS_shmctl]))
+            Some(|call| call.is(&[trace::SYS_SHMGET, trace::SYS_SHMAT, trace::SYS_SHMCTL]))
         }
 
         fn namespaces() -> Option<[Confinement; 2]> {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use memmap2::{MmapOptions, MmapRaw};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, OFlag, fallocate};
+use nix::libc::{off_t, rlim_t};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::linkat;
@@ -100,12 +101,12 @@ fn create(id: Option<RegionId>, options: &CreateOptions) -> Result<FilesRegion> 
     how.read(true).write(true).custom_flags(OFlag::O_TMPFILE.bits());
     let file = call(|| how.open(directory()))?;
     let size = options.get_size() as u64;
-    if getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(limit, _)| size > limit) {
+    if getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(limit, _)| options.get_size() as rlim_t > limit) {
         return Err(failed(Errno::EFBIG.into())); // the call itself would raise SIGXFSZ
     }
     call(|| match options.get_allocation() {
         Allocation::Lazy => file.set_len(size),
-        _ => match fallocate(&file, FallocateFlags::empty(), 0, size as i64) {
+        _ => match fallocate(&file, FallocateFlags::empty(), 0, size as off_t) {
             Err(Errno::EOPNOTSUPP) => file.set_len(size), // and the metadata says so
             reserved => Ok(reserved?),
         },

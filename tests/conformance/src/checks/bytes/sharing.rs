@@ -13,7 +13,7 @@ use shared_region::{
 
 use crate::support::child::{Second, fork_off, hear, role, rounds, say};
 use crate::support::race::Race;
-use crate::sut::{Fresh, Sut, bytes_of, create, name_in, open};
+use crate::sut::{Fresh, Sut, bytes_of, create, load_u64, name_in, open};
 
 const SHORT: [usize; 17] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 63, 64, 65, 4095, 4096, 4097];
 const LONG: [usize; 3] = [(2 << 20) - 1, 2 << 20, (2 << 20) + 1];
@@ -193,7 +193,7 @@ fn program<B: Backend>(backend: &B, name: &shared_region::RegionName) -> Result<
     let mut bytes = [0; 8];
     other.read_at(4990, &mut bytes)?;
     found.push(format!("{created} {} {:?} {:?}", other.len(), other.access(), bytes));
-    found.push(format!("{}", other.load_u64(8, Relaxed)?));
+    found.push(format!("{}", load_u64(&other, 8, Relaxed)));
     let metadata = other.metadata()?;
     found.push(format!("{} {:o} {}", metadata.size(), metadata.mode(), metadata.is_removed()));
     found.push(format!("{:?}", backend.create_new(name, &options).unwrap_err().kind()));

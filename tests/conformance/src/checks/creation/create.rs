@@ -1,6 +1,6 @@
 //! C1 to C7: creation.
 
-use nix::libc;
+use nix::libc::{self, rlim_t};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use shared_region::{
@@ -63,7 +63,7 @@ pub fn a_taken_name_is_told_before_a_lack_of_space<S: Sut>() {
     let name = Fresh::<S>::new();
     let _region = create::<S>(&name, SIZE);
     // More than any machine has.
-    for size in [1 << 45, isize::MAX as usize] {
+    for size in [isize::MAX as usize / 2, isize::MAX as usize] {
         let taken = S::backend().create_new(&name, &CreateOptions::new(size));
         assert_eq!(refusal(taken), ErrorKind::AlreadyExists, "{size}");
     }
@@ -361,16 +361,16 @@ pub fn fails_to_create<S: Sut>(arguments: &[String]) {
         "space" => ErrorKind::NoSpace,
         "init" => ErrorKind::Busy,
         "lock" => {
-            setrlimit(Resource::RLIMIT_MEMLOCK, SIZE as u64, SIZE as u64).unwrap();
+            setrlimit(Resource::RLIMIT_MEMLOCK, SIZE as rlim_t, SIZE as rlim_t).unwrap();
             options = options.lock_memory(true);
             ErrorKind::LimitExceeded { limit: "RLIMIT_MEMLOCK", value: SIZE as u64 }
         }
         _ => {
-            // Of which this program has more already, but less than four times as much as it may then.
-            let value = 1 << 40;
-            setrlimit(Resource::RLIMIT_AS, value, value).unwrap();
-            options = CreateOptions::new(2 << 40).allocation(Allocation::Lazy);
-            ErrorKind::LimitExceeded { limit: "RLIMIT_AS", value }
+            // More than this program has, and an object that is larger than that but that an address space could hold.
+            let value = if usize::BITS == 64 { 1 << 40 } else { 512 << 20 };
+            setrlimit(Resource::RLIMIT_AS, value as rlim_t, value as rlim_t).unwrap();
+            options = CreateOptions::new(2 * value).allocation(Allocation::Lazy);
+            ErrorKind::LimitExceeded { limit: "RLIMIT_AS", value: value as u64 }
         }
     };
     let init = |_: &<S::Backend as Backend>::Region| Err(shared_region::Error::new(expected));

@@ -8,7 +8,7 @@ use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use shared_region::{Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionId, RegionName, SharedRegion};
 
 use crate::support::child::{NOBODY, forked, is_root, role, say, skip};
-use crate::support::trace::{self, Fate};
+use crate::support::trace::{self, Fate, Number};
 use crate::sut::{Fresh, Plant, Sut, create, name_in, open};
 
 #[track_caller]
@@ -159,7 +159,7 @@ pub fn is_over_quota<S: Sut>(_: &[String]) {
 }
 
 /// Calls that take something of a store, each with what a message about it says.
-const TAKING: [(&[i64], &str); 2] = [
+const TAKING: [(&[Number], &str); 2] = [
     (&[nix::libc::SYS_openat], "a new object is over the quota"),
     (&[nix::libc::SYS_fallocate], "5000 bytes are over"),
 ];

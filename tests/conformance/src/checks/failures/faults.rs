@@ -187,7 +187,7 @@ fn each_call_fails<S: Sut>(operation: &str, refusal: Option<Refusal>) {
             assert_ne!(errno, Errno::EINTR, "{context}: {outcome}");
             let (kind, code) = outcome.split_once(" E").unwrap_or((&outcome, ""));
             // shmget(2): there is something with this key that one may not use. Glibc's shm_unlink says EACCES for EPERM.
-            if errno == Errno::EACCES && call.is(&[libc::SYS_shmget]) && outcome == "Ok true" {
+            if errno == Errno::EACCES && call.is(&[trace::SYS_SHMGET]) && outcome == "Ok true" {
                 continue;
             }
             let eacces = errno == Errno::EPERM && code == "ACCES" && call.is(&[libc::SYS_unlink]);
@@ -253,7 +253,7 @@ fn may_not_fail(call: &Call, errno: Errno) -> bool {
 
 /// Whether a call gives something back: the system does so whatever it answers.
 fn gives_back(call: &Call) -> bool {
-    call.is(&[libc::SYS_close, libc::SYS_munmap, libc::SYS_shmdt])
+    call.is(&[libc::SYS_close, libc::SYS_munmap, trace::SYS_SHMDT])
 }
 
 /// In the second process: does the operation again and again, and looks after each time what is left of it.

@@ -230,7 +230,7 @@ pub fn grows_over_limits<S: Sut>(_: &[String]) {
         let (soft, hard) = getrlimit(resource).unwrap();
         setrlimit(resource, value, hard).unwrap();
         let error = region.grow(len).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::LimitExceeded { limit, value }, "{error}");
+        assert_eq!(error.kind(), ErrorKind::LimitExceeded { limit, value: value as _ }, "{error}");
         setrlimit(resource, soft, hard).unwrap();
         assert_eq!(facts(&region), before, "{limit}");
     }

@@ -37,6 +37,9 @@ pub fn the_portable_creation_killed_at_any_call_leaves_at_worst_an_unready_name<
 
 /// Kills a creator at every call; the parent then looks at what is left.
 fn creation<S: Sut>(operation: &str, refusal: Option<Refusal>) {
+    if !trace::works::<S>() {
+        return;
+    }
     let atomic = S::backend().capabilities().atomic_init() && refusal.is_none();
     let (mut nothing, mut complete) = (0, 0);
     at_every_call::<S>(operation, refusal, |&Scene { name, killed, .. }| {
@@ -76,12 +79,18 @@ fn creation<S: Sut>(operation: &str, refusal: Option<Refusal>) {
 }
 
 pub fn create_unnamed_killed_at_any_call_leaves_at_worst_a_removable_region_of_zeros<S: Sut>() {
+    if !trace::works::<S>() {
+        return;
+    }
     at_every_call::<S>("create_unnamed", None, |scene| {
         sweep::<S>(scene.killed, &scene.left::<S>("unnamed-"));
     });
 }
 
 pub fn create_unique_killed_at_any_call_leaves_nothing_or_a_complete_region<S: Sut>() {
+    if !trace::works::<S>() {
+        return;
+    }
     let mut complete = 0;
     at_every_call::<S>("create_unique", None, |scene| {
         let left = scene.left::<S>(&format!("u{}-", scene.pid));
@@ -133,6 +142,9 @@ pub fn grow_killed_at_any_call_leaves_the_old_size_or_the_new_and_no_lock<S: Sut
     if !S::backend().capabilities().grow() {
         return skip::<S>("nothing grows");
     }
+    if !trace::works::<S>() {
+        return;
+    }
     let (mut old, mut new) = (0, 0);
     at_every_call::<S>("grow", None, |&Scene { name, killed, .. }| {
         let mut peer = open::<S>(name);
@@ -156,6 +168,9 @@ pub fn grow_killed_at_any_call_leaves_the_old_size_or_the_new_and_no_lock<S: Sut
 }
 
 pub fn remove_killed_at_any_call_leaves_the_whole_region_or_nothing<S: Sut>() {
+    if !trace::works::<S>() {
+        return;
+    }
     let (mut there, mut gone) = (0, 0);
     at_every_call::<S>("remove", None, |&Scene { name, killed, .. }| {
         let mut removed = S::backend().remove(name).map_err(|error| error.kind());
@@ -176,9 +191,6 @@ pub fn remove_killed_at_any_call_leaves_the_whole_region_or_nothing<S: Sut>() {
 /// Has a second process do `operation`, and killed at the entry and after the exit of each system call in turn. Calls
 /// `look` after each, and sees that a peer goes on.
 fn at_every_call<S: Sut>(operation: &str, refusal: Option<Refusal>, mut look: impl FnMut(&Scene<'_>)) {
-    if !trace::works::<S>() {
-        return;
-    }
     for fate in [Fate::KillBefore, Fate::KillAfter] {
         for victim in 0.. {
             let name = Fresh::<S>::new();

@@ -99,7 +99,9 @@ pub fn more_huge_pages_than_there_are_is_no_space<S: Sut>() {
         return skip::<S>("it has no explicit huge pages");
     }
     // Others may free some meanwhile, but not so many.
-    let size = (free_huge_pages() as usize + 4096) * HUGE;
+    let Some(size) = (free_huge_pages() as usize + 4096).checked_mul(HUGE) else {
+        return skip::<S>("an address space has no room for more");
+    };
     let allocations = [Allocation::Reserve, Allocation::Lazy, Allocation::Prefault];
     for options in allocations.map(|allocation| required(size).allocation(allocation)) {
         let error = backend.create_new(&name, &options).unwrap_err();

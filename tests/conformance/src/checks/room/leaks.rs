@@ -53,7 +53,7 @@ fn creation_fails<S: Sut>(taken: &RegionName) {
     let backend = S::backend();
     let new = RegionName::new("new").unwrap();
     let page = CreateOptions::new(4096);
-    for size in [1, 4096, STORE, 1 << 40] {
+    for size in [1, 4096, STORE, isize::MAX as usize / 2] {
         let options = CreateOptions::new(size);
         no_leak::<S, _>("a taken name", ErrorKind::AlreadyExists, || backend.create_new(taken, &options));
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
+use nix::libc::rlim_t;
 use nix::sys::mman::{MlockAllFlags, mlockall, munlockall};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
@@ -68,7 +69,7 @@ fn touched(region: &impl SharedRegion) -> WaitStatus {
 /// Lets only so many bytes, files or the like be had from now on.
 fn limit(resource: Resource, value: u64) {
     let (_, hard) = getrlimit(resource).unwrap();
-    setrlimit(resource, value, hard).unwrap();
+    setrlimit(resource, value as rlim_t, hard).unwrap();
 }
 
 pub fn a_full_store_is_no_space_at_creation<S: Sut>() {
@@ -128,7 +129,10 @@ pub fn touches_in_a_full_store<S: Sut>(_: &[String]) {
 
 pub fn lazy_creates_what_memory_could_not_hold<S: Sut>() {
     let memory = sysinfo().unwrap();
-    let size = 4 * (memory.ram_total() + memory.swap_total()) as usize;
+    let size = usize::try_from(4 * (memory.ram_total() + memory.swap_total()));
+    let Some(size) = size.ok().filter(|&size| size <= isize::MAX as usize) else {
+        return skip::<S>("memory holds as much as an address space");
+    };
     let name = Fresh::<S>::new();
     let lazy = CreateOptions::new(size).allocation(Allocation::Lazy);
     let region = S::backend().create_new(&name, &lazy).unwrap();
@@ -415,7 +419,7 @@ pub fn locking_more_than_the_limit_is_limit_exceeded<S: Sut>() {
     for allowed in [0, 16 * PAGE] {
         let name = Fresh::<S>::new();
         let confinement: crate::sut::Confinement =
-            Box::new(move || Ok(setrlimit(Resource::RLIMIT_MEMLOCK, allowed as u64, allowed as u64)?));
+            Box::new(move || Ok(setrlimit(Resource::RLIMIT_MEMLOCK, allowed as rlim_t, allowed as rlim_t)?));
         let hits = role::<S>("hits_memlock").arg(*name).arg(allowed);
         hits.as_user(NOBODY).confined(confinement).run();
     }
@@ -459,7 +463,7 @@ pub fn locks_more_than_the_store_has<S: Sut>(arguments: &[String]) {
     const ALLOWED: u64 = 6 << 20;
     if arguments[0] != "0" {
         // The limit is for those without privilege; twice the size would be over it.
-        setrlimit(Resource::RLIMIT_MEMLOCK, ALLOWED, ALLOWED).unwrap();
+        setrlimit(Resource::RLIMIT_MEMLOCK, ALLOWED as rlim_t, ALLOWED as rlim_t).unwrap();
         nix::unistd::setuid(NOBODY.into()).unwrap();
     }
     let (backend, lazy) = (S::backend(), CreateOptions::new(4 << 20).allocation(Allocation::Lazy));
@@ -504,7 +508,7 @@ pub fn locks_all_that_it_maps<S: Sut>(arguments: &[String]) {
     let (backend, name) = (S::backend(), name(&arguments[0]));
     let large = CreateOptions::new(64 << 20).allocation(Allocation::Lazy);
     let region = backend.create_new(&name, &large).unwrap();
-    setrlimit(Resource::RLIMIT_MEMLOCK, ALLOWED, ALLOWED).unwrap();
+    setrlimit(Resource::RLIMIT_MEMLOCK, ALLOWED as rlim_t, ALLOWED as rlim_t).unwrap();
     mlockall(MlockAllFlags::MCL_FUTURE).unwrap();
     exceeds("RLIMIT_MEMLOCK", ALLOWED, backend.open(&name, &OpenOptions::new()));
     exceeds("RLIMIT_MEMLOCK", ALLOWED, backend.create_unnamed(&large));
