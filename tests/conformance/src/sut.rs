@@ -39,7 +39,8 @@ pub trait Sut: Debug + 'static {
         None
     }
 
-    /// Whether other processes can open regions, and forked children share them.
+    /// Whether regions are mappings that other processes can have, too. Where they are plain memory of this one, what takes
+    /// a second process or a second mapping skips.
     fn shares_with_processes() -> bool {
         true
     }

@@ -97,7 +97,7 @@ pub fn meets_a_planted_entry<S: Sut>(arguments: &[String]) {
     refused("remove", foreign, backend.remove(&name));
     let id = RegionId::named(backend.name(), name);
     if S::reaches_by_identity().is_some() {
-        each_call_says::<S>(&id, foreign);
+        each_call_says::<S>(&id, &[foreign]);
     }
     assert!(entry(&backend.list().unwrap(), &id).is_none(), "it is listed");
 }
@@ -132,7 +132,7 @@ pub fn finds_no_facility<S: Sut>(arguments: &[String]) {
     unavailable("remove", backend.remove(&name).err());
     let id = RegionId::named(backend.name(), name);
     if S::reaches_by_identity().is_some() {
-        each_call_says::<S>(&id, ErrorKind::BackendUnavailable);
+        each_call_says::<S>(&id, &[ErrorKind::BackendUnavailable]);
     }
     unavailable("list", backend.list().err());
 }

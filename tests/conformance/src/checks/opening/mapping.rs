@@ -25,6 +25,9 @@ fn is_kept_out(region: &impl SharedRegion) -> bool {
 }
 
 pub fn what_is_kept_out_of_core_dumps_stays_out_whatever_becomes_of_the_mapping<S: Sut>() {
+    if !S::shares_with_processes() {
+        return skip::<S>("its regions are no mappings");
+    }
     let (name, other) = (Fresh::<S>::new(), Fresh::<S>::new());
     let (options, out) = (CreateOptions::new(5000), OpenOptions::new().core_dump(false));
     let mut created = S::backend().create_new(&name, &options.clone().core_dump(false)).unwrap();
@@ -198,6 +201,9 @@ pub fn has_no_descriptors<S: Sut>(_: &[String]) {
 }
 
 pub fn opening_maps_in_every_page_if_asked<S: Sut>() {
+    if !S::shares_with_processes() {
+        return skip::<S>("its regions are no mappings");
+    }
     let name = Fresh::<S>::new();
     let region = create::<S>(&name, SIZE);
     region.fill_at(0, SIZE, 0x5a).unwrap();
@@ -269,6 +275,9 @@ pub fn prefaults_too_much<S: Sut>(_: &[String]) {
 }
 
 pub fn a_few_pages_that_are_there_are_mapped_in_unasked_and_nothing_is_taken<S: Sut>() {
+    if !S::shares_with_processes() {
+        return skip::<S>("its regions are no mappings");
+    }
     for size in [1, PAGE, 4 * PAGE, 4 * PAGE + 1] {
         for access in [OpenOptions::new(), OpenOptions::new().read_only(true)] {
             let (there, lazy) = (Fresh::<S>::new(), Fresh::<S>::new());

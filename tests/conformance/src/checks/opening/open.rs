@@ -222,7 +222,8 @@ pub fn the_same_object_opened_twice_gives_two_coherent_mappings<S: Sut>() {
     let second = open::<S>(&name);
     let third = read_only::<S>(&name);
     let starts = [first.as_ptr(), second.as_ptr(), third.as_ptr()];
-    assert!(starts[0] != starts[1] && starts[1] != starts[2] && starts[0] != starts[2]);
+    let apart = starts[0] != starts[1] && starts[1] != starts[2] && starts[0] != starts[2];
+    assert!(apart || !S::shares_with_processes());
     first.write_at(4990, b"from first").unwrap();
     assert_eq!(bytes_of(&second)[4990..], *b"from first");
     second.write_at(0, b"from second").unwrap();

@@ -128,6 +128,9 @@ pub fn touches_in_a_full_store<S: Sut>(_: &[String]) {
 }
 
 pub fn lazy_creates_what_memory_could_not_hold<S: Sut>() {
+    if !S::shares_with_processes() {
+        return skip::<S>("its regions are no mappings");
+    }
     let memory = sysinfo().unwrap();
     let size = usize::try_from(4 * (memory.ram_total() + memory.swap_total()));
     let Some(size) = size.ok().filter(|&size| size <= isize::MAX as usize) else {
