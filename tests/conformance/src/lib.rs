@@ -13,6 +13,8 @@ mod list;
 pub mod support;
 pub mod sut;
 
+pub use list::every_check;
+#[doc(hidden)]
 pub use list::role;
 #[doc(hidden)]
 pub use support::run::{Entry, run, run_child};

@@ -365,6 +365,25 @@ macro_rules! __tests {
     };
 }
 
+/// All checks by their names.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __table {
+    ({ $sut:ident } $($module:ident { $($check:ident,)* })*) => {
+        vec![$($((
+            concat!(stringify!($module), "::", stringify!($check)),
+            $crate::checks::$module::$check::<$sut> as fn(),
+        ),)*)*]
+    };
+}
+
+/// Every check of an implementation, by its module and name, for who runs them by other means than [`suite!`](crate::suite).
+/// One that cannot run unwinds or skips as in a test; second processes need the entry that `suite!` makes.
+#[must_use]
+pub fn every_check<S: crate::Sut>() -> Vec<(&'static str, fn())> {
+    crate::__each_check!(__table S)
+}
+
 /// The names of all checks.
 #[doc(hidden)]
 #[macro_export]

@@ -16,6 +16,8 @@ thread_local! {
     static ALONE: Cell<bool> = const { Cell::new(false) };
     /// Whether the check that runs has skipped.
     static SKIPPED: Cell<bool> = const { Cell::new(false) };
+    /// Whether skips are not said.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Ends a check that cannot go on.
@@ -37,6 +39,16 @@ pub fn run<S: Sut>(module: &'static str, check: &'static str, run: fn()) {
     assert!(!(SKIPPED.get() && must_run), "{check} was skipped, and CONFORMANCE_SKIPS=fail");
 }
 
+/// Runs a check without a test of its own, and without a word where it skips.
+pub fn quietly<S: Sut>(run: fn()) {
+    ALONE.set(!S::shares_with_processes());
+    QUIET.set(true);
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Err(payload) if !payload.is::<Skip>() => resume_unwind(payload),
+        _ => {}
+    }
+}
+
 /// Where second processes of an implementation start.
 pub(super) fn place_of<S: Sut>() -> String {
     let places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,9 +57,10 @@ pub(super) fn place_of<S: Sut>() -> String {
     known.or_else(|| std::env::var(child::PLACE).ok()).unwrap_or_else(|| "child".to_owned())
 }
 
-/// Takes down that the check that runs here has skipped.
-pub(super) fn skipped() {
+/// Takes down that the check that runs here has skipped; says whether that is to be said.
+pub(super) fn skipped() -> bool {
     SKIPPED.set(true);
+    !QUIET.get()
 }
 
 /// Ends the check, by skipping it, where no other process can have a region.

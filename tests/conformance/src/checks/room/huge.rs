@@ -171,6 +171,9 @@ pub fn an_unnamed_region_of_huge_pages_is_had_or_refused<S: Sut>() {
 }
 
 pub fn trying_for_huge_pages_is_never_the_reason_for_an_error<S: Sut>() {
+    if !S::shares_with_processes() {
+        return skip::<S>("its regions are no mappings");
+    }
     let name = Fresh::<S>::new();
     let backend = S::backend();
     for size in [1, SIZE, HUGE, HUGE + 1, 3 * HUGE] {
