@@ -5,7 +5,6 @@ use std::ffi::CStr;
 use std::io;
 
 use nix::libc::{EACCES, EAGAIN, EINVAL, ENOENT, EOPNOTSUPP, EPERM};
-use nix::unistd::geteuid;
 use shared_region::{AnyBackend, Backend, Error, Holders, Posix, PosixName, RegionId};
 use shared_region_posix as posix;
 use shared_region_sysv::{self as sysv, SegmentStat};
@@ -35,7 +34,7 @@ pub(crate) enum Wanted {
 }
 
 /// Lists what is asked for, by identity. What cannot be listed is told.
-pub(crate) fn list(selection: Selection, wanted: Wanted) -> Listed {
+pub(crate) fn list(selection: &Selection, wanted: Wanted) -> Result<Listed, Failure> {
     let mut people = People::default();
     let mut found = Listed { items: Vec::new(), complete: true };
     for backend in selection.kind.all() {
@@ -52,12 +51,9 @@ pub(crate) fn list(selection: Selection, wanted: Wanted) -> Listed {
             }
         }
     }
-    if selection.mine {
-        let me = geteuid().as_raw();
-        found.items.retain(|item| item.uid == me || item.creator_uid == Some(me));
-    }
+    selection.choose(&mut found.items)?;
     found.items.sort_by_cached_key(|item| item.id.to_string());
-    found
+    Ok(found)
 }
 
 /// Of which it could not be seen whether they are orphans, and why: one line, and an exit code of its own.

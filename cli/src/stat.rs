@@ -6,12 +6,11 @@ use std::time::SystemTime;
 use serde::Serialize;
 use shared_region::{Access, Error, Holders, RegionId};
 use shared_region_posix as posix;
-use shared_region_sysv::SegmentStat;
 
 use crate::failure::{Failure, each};
 use crate::identity::{self, Identity};
 use crate::inventory;
-use crate::item::{Id, Item, as_time};
+use crate::item::{Id, Item, as_time, last_use};
 use crate::people::{self, People, command};
 use crate::process::Process as Remembered;
 use crate::table;
@@ -175,11 +174,6 @@ impl Details {
         let holders = holders.map(|holders| holders.processes().iter().map(process).collect());
         Self { item, posix, sysv, holders, holders_complete }
     }
-}
-
-/// When it was last attached or detached, which its last process did.
-fn last_use(stat: &SegmentStat) -> SystemTime {
-    stat.attach_time().max(stat.detach_time()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 impl Mapping {
