@@ -1,7 +1,13 @@
 //! Options that several commands share.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use glob::Pattern;
+use nix::unistd::geteuid;
 use shared_region::AnyBackend;
+
+use crate::failure::Failure;
+use crate::item::Item;
+use crate::people::read_user;
 
 /// How clap reads the name of a backend.
 pub(crate) fn backend() -> impl TypedValueParser<Value = AnyBackend> {
@@ -24,11 +30,39 @@ impl Kind {
 }
 
 /// Which of the regions that exist.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Selection {
     #[command(flatten)]
     pub(crate) kind: Kind,
     /// Only what belongs to the caller or was created by them.
+    #[arg(long, conflicts_with = "user")]
+    mine: bool,
+    /// Only what belongs to this user or was created by them: a name or a number.
     #[arg(long)]
-    pub(crate) mine: bool,
+    user: Option<String>,
+    /// Only what has such an ID: * stands for any characters, ? for one, as in 'posix:/psm_*'.
+    #[arg(long, value_name = "PATTERN")]
+    matching: Option<Pattern>,
+}
+
+impl Selection {
+    /// Whether it leaves nothing out but perhaps a kind.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.mine && self.user.is_none() && self.matching.is_none()
+    }
+
+    /// Leaves out what is not meant.
+    pub(crate) fn choose(&self, items: &mut Vec<Item>) -> Result<(), Failure> {
+        let user = match &self.user {
+            Some(user) => Some(read_user(user)?.0),
+            None => self.mine.then(|| geteuid().as_raw()),
+        };
+        if let Some(user) = user {
+            items.retain(|item| item.uid == user || item.creator_uid == Some(user));
+        }
+        if let Some(pattern) = &self.matching {
+            items.retain(|item| pattern.matches(&item.id.to_string()));
+        }
+        Ok(())
+    }
 }

@@ -1,6 +1,6 @@
 //! `shm copy`.
 
-use shared_region::OpenOptions;
+use shared_region::{Allocation, OpenOptions};
 
 use crate::args::Kind;
 use crate::create;
@@ -10,7 +10,8 @@ use crate::stream::{self, Bytes};
 
 /// Copies a region, also from one kind to the other.
 ///
-/// The copy is as large as the original and has its mode. Others may write to the original meanwhile: then the copy is
+/// The copy is as large as the original and has its mode. Where the original is a POSIX object that has not been touched
+/// everywhere, the copy takes no memory there either. Others may write to the original meanwhile: then the copy is
 /// some mixture of old and new. The copy must not exist before, and nobody finds it half made where the system can help
 /// it; whatever stops this takes it away again.
 #[derive(Debug, clap::Args)]
@@ -29,11 +30,20 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let target = create::target(&args.target, args.kind.backend)?;
     let source = args.source.existing()?.open(&OpenOptions::new().read_only(true))?;
-    let mode = source.metadata()?.mode();
+    let metadata = source.metadata()?;
     let from = Bytes::of(source.as_ref())?;
     let length = source.len() as u64;
-    create::create(&target, create::options(length), mode, |region| {
+    // What nobody has touched takes no memory in the copy either.
+    let has_holes = metadata.allocated().is_some_and(|allocated| allocated < length);
+    let allocation = if has_holes { Allocation::Lazy } else { Allocation::Reserve };
+    create::create(&target, create::options(length).allocation(allocation), metadata.mode(), |region| {
         let to = Bytes::of(region)?;
-        stream::pump(length, |done, piece| Ok(from.read(done, piece)?), |done, piece| Ok(to.write(done, piece)?))
+        let give = |done: u64, piece: &[u8]| Ok(to.write(done, piece)?);
+        let take = |done: u64, piece: &mut [u8]| Ok(from.read(done, piece)?);
+        if !has_holes {
+            return stream::pump(length, false, take, give);
+        }
+        let give = |done: u64, piece: &[u8]| stream::without_holes(piece, |offset, part| give(done + offset, part));
+        stream::pump(length, false, take, give)
     })
 }

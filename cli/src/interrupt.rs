@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
-use nix::libc::{SIGHUP, SIGINT, SIGTERM};
+use nix::libc::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
 
 use crate::failure::Failure;
@@ -15,7 +15,7 @@ static CAME: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 /// From here on Ctrl-C and its kin only leave a note, for [`check`] to find.
 pub(crate) fn defer() -> Result<(), Failure> {
     let came = CAME.get_or_init(Arc::default);
-    for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal)) {
+    for signal in [SIGINT, SIGQUIT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal)) {
         flag::register_usize(signal, Arc::clone(came), signal as usize)
             .map_err(|error| Failure::with("put off signals", &error))?;
     }

@@ -5,10 +5,9 @@ use std::ffi::CStr;
 use std::io;
 
 use nix::libc::{EACCES, EAGAIN, EINVAL, ENOENT, EOPNOTSUPP, EPERM};
-use nix::unistd::geteuid;
 use shared_region::{AnyBackend, Backend, Error, Holders, Posix, PosixName, RegionId};
 use shared_region_posix as posix;
-use shared_region_sysv::{self as sysv, SegmentStat};
+use shared_region_sysv as sysv;
 
 use crate::args::Selection;
 use crate::beside;
@@ -35,7 +34,7 @@ pub(crate) enum Wanted {
 }
 
 /// Lists what is asked for, by identity. What cannot be listed is told.
-pub(crate) fn list(selection: Selection, wanted: Wanted) -> Listed {
+pub(crate) fn list(selection: &Selection, wanted: Wanted) -> Result<Listed, Failure> {
     let mut people = People::default();
     let mut found = Listed { items: Vec::new(), complete: true };
     for backend in selection.kind.all() {
@@ -52,12 +51,9 @@ pub(crate) fn list(selection: Selection, wanted: Wanted) -> Listed {
             }
         }
     }
-    if selection.mine {
-        let me = geteuid().as_raw();
-        found.items.retain(|item| item.uid == me || item.creator_uid == Some(me));
-    }
+    selection.choose(&mut found.items)?;
     found.items.sort_by_cached_key(|item| item.id.to_string());
-    found
+    Ok(found)
 }
 
 /// Of which it could not be seen whether they are orphans, and why: one line, and an exit code of its own.
@@ -136,8 +132,8 @@ fn held(item: &mut Item, holders: &Holders) {
 }
 
 /// Says who has an object, as `shm ls` does.
-pub(crate) fn examine(item: &mut Item, holders: Option<&Holders>) {
-    let asked = item.id.region().map_or(Ok(false), |id| ask(id, &mounted::names()));
+pub(crate) fn examine(item: &mut Item, holders: Option<&Holders>, mounted: &HashSet<Vec<u8>>) {
+    let asked = item.id.region().map_or(Ok(false), |id| ask(id, mounted));
     if let Some(holders) = holders {
         held(item, holders);
     }
@@ -187,12 +183,4 @@ pub(crate) fn native(id: &RegionId) -> &CStr {
         RegionId::Posix(name) => name.as_c_str(),
         _ => c"",
     }
-}
-
-/// Finds the segment that an identity stands for in the list, which asks for no permission on it and knows the most.
-pub(crate) fn segment(id: &RegionId) -> Result<SegmentStat, Failure> {
-    let number = id.metadata()?.native_id();
-    let found = sysv::segments().map_err(|error| Error::from_io(&error).operation("look at").region(id))?;
-    let found = found.into_iter().find(|stat| Some(u64::from(stat.segment().id().unsigned_abs())) == number);
-    found.ok_or_else(|| Failure::Failed(format!("{id} was removed just now")))
 }

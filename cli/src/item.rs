@@ -37,6 +37,9 @@ pub(crate) struct Item {
     pub(crate) creator_uid: Option<u32>,
     pub(crate) creator_pid: Option<u32>,
     pub(crate) creator_command: Option<String>,
+    /// When it was last made, changed, opened or attached, as far as the system notes that.
+    #[serde(skip)]
+    pub(crate) used: SystemTime,
     /// Why it could not be seen whether it is an orphan.
     #[serde(skip)]
     pub(crate) unsure: Option<&'static str>,
@@ -132,6 +135,7 @@ impl Item {
             creator_uid: None,
             creator_pid: None,
             creator_command: None,
+            used: stat.changed().max(stat.accessed()).max(stat.modified()),
             unsure: None,
         }
     }
@@ -171,6 +175,7 @@ impl Item {
             creator_uid: Some(stat.creator_uid()),
             creator_pid: Some(stat.creator_pid()).filter(|&pid| pid != 0),
             creator_command: creator.command(),
+            used: stat.change_time().max(last_use(stat)),
             unsure: hidden.then_some("its creator is of another PID namespace, or out of sight"),
         }
     }
@@ -193,6 +198,11 @@ impl Item {
             (id, _) => Some(id.clone()),
         }
     }
+}
+
+/// When a segment was last attached or detached.
+pub(crate) fn last_use(stat: &SegmentStat) -> SystemTime {
+    stat.attach_time().max(stat.detach_time()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 fn as_text<S: Serializer>(id: &Id, serializer: S) -> Result<S::Ok, S::Error> {

@@ -71,9 +71,9 @@ enum Column {
 
 pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
     let wanted = if args.orphans { Wanted::Orphans } else { Wanted::Everything { all: args.all } };
-    let Listed { mut items, complete } = inventory::list(args.selection, wanted);
+    let Listed { mut items, complete } = inventory::list(&args.selection, wanted)?;
     // Of a part of them it would not add up.
-    let whole = args.all && !args.selection.mine && args.selection.kind.all().contains(&AnyBackend::Posix);
+    let whole = args.all && args.selection.is_whole() && args.selection.kind.all().contains(&AnyBackend::Posix);
     let sum = if whole { beside::Sum::of(&items) } else { None };
     let mut sure = Ok(());
     if args.orphans {

@@ -45,9 +45,9 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
     let take = |done: u64, piece: &mut [u8]| Ok(bytes.read(args.offset + done, piece)?);
     if args.hex {
         let mut dump = Dump::new(out, args.offset);
-        stream::pump(length, take, |_, piece| dump.feed(piece).map_err(Failure::output))?;
+        stream::pump(length, table::is_terminal(), take, |_, piece| dump.feed(piece).map_err(Failure::output))?;
         dump.end().map_err(Failure::output)
     } else {
-        stream::pump(length, take, |_, piece| out.write_all(piece).map_err(Failure::output))
+        stream::pump(length, table::is_terminal(), take, |_, piece| out.write_all(piece).map_err(Failure::output))
     }
 }

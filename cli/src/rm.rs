@@ -1,6 +1,7 @@
 //! `shm rm`.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::time::Duration;
 
 use shared_region::RegionId;
 
@@ -18,7 +19,7 @@ use crate::{ls, standard};
 /// After a failure the others are removed all the same, and the exit code is 1.
 ///
 /// --orphans removes what nobody has attached, and whose creator (System V) has ended. It shows them and asks first, and
-/// looks again before it removes each. What the caller may not remove is left out, and counted. Where it could not be seen
+/// looks again before it removes each. With --yes and --older-than it is one for cron. What the caller may not remove is left out, and counted. Where it could not be seen
 /// whether something is an orphan, a line says what and why, it stays, and the exit code is 3. What `shm create`,
 /// `shm copy` or ipcmk(1) made is an orphan until somebody attaches it.
 #[derive(Debug, clap::Args)]
@@ -27,9 +28,15 @@ pub(crate) struct Args {
     /// The regions to remove.
     #[arg(value_name = "ID", required_unless_present = "orphans", value_parser = Identity::parser())]
     ids: Vec<Identity>,
+    /// Remove each only if nobody has it: asking and removing are one act.
+    #[arg(long, conflicts_with = "orphans")]
+    if_unused: bool,
     /// Remove what `shm ls --orphans` shows.
     #[arg(long, conflicts_with = "ids")]
     orphans: bool,
+    /// Of the orphans only what was not made, changed, opened or attached for so long: 30min, 4h, 7days.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    older_than: Option<Duration>,
     #[command(flatten)]
     selection: Selection,
     /// Do not ask.
@@ -44,13 +51,25 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
     if args.orphans {
         return orphans(&args, out);
     }
-    if args.yes || args.selection.mine || args.selection.kind.backend.is_some() {
-        return Err(Failure::Usage("--yes, --mine and --backend are for --orphans: leave them out".into()));
+    let chosen = !args.selection.is_whole() || args.selection.kind.backend.is_some() || args.older_than.is_some();
+    if args.yes || chosen {
+        return Err(Failure::Usage(
+            "--yes, --older-than, --mine, --user, --matching and --backend are for --orphans: leave them out".into(),
+        ));
     }
     let caller = Caller::new();
     each(&args.ids, |id| {
         let id = id.existing()?;
-        if args.dry_run { would_remove(&id, &caller, out) } else { Ok(id.remove()?) }
+        if args.dry_run {
+            if args.if_unused && !id.holders().is_ok_and(|found| found.is_complete() && found.processes().is_empty()) {
+                return Err(Failure::Failed(format!("{id} is in use, or that cannot be seen")));
+            }
+            return would_remove(&id, &caller, out);
+        }
+        if args.if_unused && !id.remove_if_unused()? {
+            return Err(Failure::Failed(format!("{id} is in use, and stays")));
+        }
+        if args.if_unused { Ok(()) } else { Ok(id.remove()?) }
     })
 }
 
@@ -76,19 +95,26 @@ fn orphans(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     }
     // Nothing goes that nobody is told of.
     standard::expect_output()?;
-    let Listed { mut items, complete } = inventory::list(args.selection, Wanted::Orphans);
+    let Listed { mut items, complete } = inventory::list(&args.selection, Wanted::Orphans)?;
     let caller = Caller::new();
     let all = items.len();
     items.retain(|item| caller.may_remove(item.backend, item.uid, item.creator_uid));
     let others = all - items.len();
     let outcome = if complete { inventory::check_sure(&items) } else { Err(Failure::Told) };
     items.retain(|item| item.is(Status::Orphan));
+    let orphans = items.len();
+    if let Some(age) = args.older_than {
+        // What is of the future is young.
+        items.retain(|item| item.used.elapsed().is_ok_and(|unused| unused >= age));
+    }
+    let young = orphans - items.len();
     let removed = if items.is_empty() {
         // Of what others have nothing is claimed.
-        let none = match (&outcome, others) {
-            (Err(_), _) => "no orphan was found",
-            (Ok(()), 0) => "there are no orphans",
-            (Ok(()), _) => "there are no orphans that you may remove",
+        let none = match (&outcome, young, others) {
+            (_, 1.., _) => "there are no orphans that are old enough",
+            (Err(_), 0, _) => "no orphan was found",
+            (Ok(()), 0, 0) => "there are no orphans",
+            (Ok(()), 0, _) => "there are no orphans that you may remove",
         };
         writeln!(out, "{none}").map_err(Failure::output)
     } else if !args.yes && !args.dry_run && !agreed(&items, out)? {
@@ -96,6 +122,9 @@ fn orphans(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     } else {
         each(&items, |item| remove(item, args.dry_run, out))
     };
+    if young > 0 {
+        writeln!(out, "left alone, as younger orphans: {young}").map_err(Failure::output)?;
+    }
     if others > 0 {
         writeln!(out, "left alone, as only their owners or root may remove them: {others}").map_err(Failure::output)?;
     }

@@ -1,20 +1,21 @@
 //! `shm stat`.
 
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::time::SystemTime;
 
 use serde::Serialize;
-use shared_region::{Access, Error, Holders, RegionId};
+use shared_region::{Access, AnyBackend, Backend, Error, Holders, RegionId};
 use shared_region_posix as posix;
-use shared_region_sysv::SegmentStat;
+use shared_region_sysv::{IPC_PRIVATE, SegmentStat, segments};
 
 use crate::failure::{Failure, each};
 use crate::identity::{self, Identity};
 use crate::inventory;
-use crate::item::{Id, Item, as_time};
+use crate::item::{Id, Item, as_time, last_use};
 use crate::people::{self, People, command};
 use crate::process::Process as Remembered;
-use crate::table;
+use crate::{mounted, table};
 
 mod text;
 
@@ -90,12 +91,18 @@ struct Mapping {
 }
 
 pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let mut people = People::default();
-    let mut found = Vec::new();
-    let outcome = each(args.ids, |id| {
-        found.push(Details::of(id.existing()?, &mut people)?);
+    let mut ids = Vec::new();
+    let named = each(args.ids, |id| {
+        ids.push(id.existing()?);
         Ok(())
     });
+    let mut known = Known::of(&ids);
+    let mut found = Vec::new();
+    let outcome = each(ids, |id| {
+        found.push(Details::of(id, &mut known)?);
+        Ok(())
+    });
+    let people = &mut known.people;
     if args.json {
         table::write_json(out, &found)?;
     } else {
@@ -103,22 +110,64 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
             if index > 0 {
                 writeln!(out).map_err(Failure::output)?;
             }
-            details.write(out, &mut people)?;
+            details.write(out, people)?;
         }
     }
-    outcome
+    named.and(outcome)
+}
+
+/// What is asked for once for all regions.
+struct Known {
+    people: People,
+    /// From the list, which asks for no permission on a segment and knows the most; by their ids.
+    segments: HashMap<i32, SegmentStat>,
+    keys: HashMap<i32, i32>,
+    holders: HashMap<RegionId, Holders>,
+    mounted: HashSet<Vec<u8>>,
+}
+
+impl Known {
+    fn of(ids: &[RegionId]) -> Self {
+        let (sysv, posix): (Vec<_>, Vec<_>) = ids.iter().cloned().partition(|id| id.backend() == "sysv");
+        let listed = if sysv.is_empty() { Vec::new() } else { segments().unwrap_or_default() };
+        let keys = listed.iter().map(|stat| (stat.key(), stat.segment().id())).collect();
+        let segments = listed.into_iter().map(|stat| (stat.segment().id(), stat)).collect();
+        let mut known =
+            Self { people: People::default(), keys, segments, holders: HashMap::new(), mounted: mounted::names() };
+        // By their numbers, which go on to mean them.
+        let sysv: Vec<RegionId> =
+            sysv.iter().filter_map(|id| known.segment(id)).map(|stat| RegionId::Segment(stat.segment().id())).collect();
+        for (backend, ids) in [(AnyBackend::Sysv, sysv), (AnyBackend::Posix, posix)] {
+            let found = backend.holders_ids(&ids).into_iter().flatten();
+            known.holders.extend(ids.iter().cloned().zip(found).filter_map(|(id, found)| Some((id, found.ok()?))));
+        }
+        known
+    }
+
+    /// What the list has of a segment. Asked for one by one, the list would be read anew for each.
+    fn segment(&self, id: &RegionId) -> Option<&SegmentStat> {
+        let number = match (id, key(id)) {
+            (RegionId::Segment(number), _) => number,
+            (_, key) => self.keys.get(&key.filter(|&key| key != IPC_PRIVATE)?)?,
+        };
+        self.segments.get(number)
+    }
 }
 
 impl Details {
-    fn of(id: RegionId, people: &mut People) -> Result<Self, Failure> {
-        let mut details = if id.backend() == "sysv" { Self::segment(&id, people)? } else { Self::object(&id, people)? };
+    fn of(id: RegionId, known: &mut Known) -> Result<Self, Failure> {
+        let mut details = if id.backend() == "sysv" { Self::segment(&id, known)? } else { Self::object(&id, known)? };
         // As it was asked for, so by name where it was.
         details.item.id = Id::Region(id);
         Ok(details)
     }
 
-    fn segment(id: &RegionId, people: &mut People) -> Result<Self, Failure> {
-        let stat = inventory::segment(id)?;
+    fn segment(id: &RegionId, known: &mut Known) -> Result<Self, Failure> {
+        let Some(stat) = known.segment(id).cloned() else {
+            // Says what is wrong with it, if anything is.
+            drop(id.metadata()?);
+            return Err(Failure::Failed(format!("{id} has been made just now, or is not in the list of segments")));
+        };
         let last = Some(stat.last_pid()).filter(|&pid| pid != 0);
         let sysv = SysvDetails {
             shmid: stat.segment().id(),
@@ -133,13 +182,12 @@ impl Details {
             detached: stat.detach_time(),
             swapped: stat.swapped(),
         };
-        let item = Item::segment(&stat, people);
-        // By its number, which goes on to mean it.
-        let holders = RegionId::Segment(sysv.shmid).holders().ok();
-        Ok(Self::new(item, None, Some(sysv), holders, people))
+        let item = Item::segment(&stat, &mut known.people);
+        let holders = known.holders.get(&RegionId::Segment(stat.segment().id())).cloned();
+        Ok(Self::new(item, None, Some(sysv), holders, &mut known.people))
     }
 
-    fn object(id: &RegionId, people: &mut People) -> Result<Self, Failure> {
+    fn object(id: &RegionId, known: &mut Known) -> Result<Self, Failure> {
         // Says what is wrong with the name, if anything is.
         drop(id.metadata()?);
         let (_, stat) = posix::kind(inventory::native(id))
@@ -151,10 +199,10 @@ impl Details {
             accessed: Some(stat.accessed()),
             modified: Some(stat.modified()),
         };
-        let mut item = Item::object(Id::Region(id.clone()), "posix", &stat, people);
-        let holders = id.holders().ok();
-        inventory::examine(&mut item, holders.as_ref());
-        Ok(Self::new(item, Some(details), None, holders, people))
+        let mut item = Item::object(Id::Region(id.clone()), "posix", &stat, &mut known.people);
+        let holders = known.holders.get(id).cloned();
+        inventory::examine(&mut item, holders.as_ref(), &known.mounted);
+        Ok(Self::new(item, Some(details), None, holders, &mut known.people))
     }
 
     fn new(
@@ -177,9 +225,13 @@ impl Details {
     }
 }
 
-/// When it was last attached or detached, which its last process did.
-fn last_use(stat: &SegmentStat) -> SystemTime {
-    stat.attach_time().max(stat.detach_time()).unwrap_or(SystemTime::UNIX_EPOCH)
+/// The key that an identity stands for, if it is none of a segment itself.
+fn key(id: &RegionId) -> Option<i32> {
+    match id {
+        RegionId::Named { name, .. } => Some(name.key()),
+        RegionId::Key(key) => Some(*key),
+        _ => None,
+    }
 }
 
 impl Mapping {

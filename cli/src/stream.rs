@@ -90,9 +90,33 @@ fn position(offset: u64) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
-/// Copies `length` bytes piece by piece, each at its offset from the start, and shows how far it is where that takes long.
+/// How much is left out where it is zeros: no page is smaller.
+const HOLE: usize = 4096;
+
+/// Tells of those parts of a piece that are not zeros, as few as there are holes between them.
+pub(crate) fn without_holes(
+    piece: &[u8],
+    mut give: impl FnMut(u64, &[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let is_hole = |page: &[u8]| page.iter().all(|&byte| byte == 0);
+    let mut start = 0;
+    while start < piece.len() {
+        let holes: usize = piece[start..].chunks(HOLE).take_while(|page| is_hole(page)).map(<[u8]>::len).sum();
+        start += holes;
+        let full: usize = piece[start..].chunks(HOLE).take_while(|page| !is_hole(page)).map(<[u8]>::len).sum();
+        if full > 0 {
+            give(start as u64, &piece[start..start + full])?;
+        }
+        start += full;
+    }
+    Ok(())
+}
+
+/// Copies `length` bytes piece by piece, each at its offset from the start, and shows how far it is where that takes long,
+/// unless the bytes themselves go to the terminal.
 pub(crate) fn pump(
     length: u64,
+    to_terminal: bool,
     mut take: impl FnMut(u64, &mut [u8]) -> Result<(), Failure>,
     mut give: impl FnMut(u64, &[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -105,7 +129,9 @@ pub(crate) fn pump(
         take(done, &mut piece[..here])?;
         give(done, &piece[..here])?;
         done += here as u64;
-        progress.at(done);
+        if !to_terminal {
+            progress.at(done);
+        }
     }
     Ok(())
 }

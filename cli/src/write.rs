@@ -60,5 +60,10 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 /// Writes all of the input.
 fn fill(region: &dyn SharedRegion, offset: u64, input: &mut Input) -> Result<(), Failure> {
     let bytes = Bytes::of(region)?;
-    stream::pump(input.length(), |_, piece| input.read(piece), |done, piece| Ok(bytes.write(offset + done, piece)?))
+    stream::pump(
+        input.length(),
+        false,
+        |_, piece| input.read(piece),
+        |done, piece| Ok(bytes.write(offset + done, piece)?),
+    )
 }

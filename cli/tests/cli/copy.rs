@@ -56,3 +56,26 @@ fn what_does_not_exist_is_not_copied() {
     let told = fails(&mut shm(["copy", &original.0, &name("bare")]), 2);
     assert!(told.contains("--backend"), "{told}");
 }
+
+#[test]
+fn what_nobody_has_touched_takes_no_memory_in_the_copy() {
+    let source = Region::made("posix", "holes", &["3M", "--lazy"]);
+    // Across a piece's end, and in the last page alone.
+    for (offset, bytes) in [((1 << 20) - 3, &b"across"[..]), ((3 << 20) - 1, b"x")] {
+        ok_with(&mut shm(["write", &source.0, "--offset", &offset.to_string()]), bytes);
+    }
+    for backend in BACKENDS {
+        let copy = Region::new(format!("{backend}:{}", name("copy")));
+        ok(&mut shm(["copy", &source.0, &copy.0]));
+        assert_eq!(copy.bytes(), source.bytes());
+        let target = Region::new(format!("posix:{}", name("target")));
+        ok(&mut shm(["copy", &source.0, &target.0]));
+        let taken = |region: &Region| region.id().metadata().unwrap().allocated();
+        assert_eq!((taken(&source), taken(&target)), (Some(3 * 4096), Some(3 * 4096)));
+    }
+    // What is whole is set aside as a whole.
+    let whole = Region::made("posix", "whole", &["1M"]);
+    let copy = Region::new(format!("posix:{}", name("copy")));
+    ok(&mut shm(["copy", &whole.0, &copy.0]));
+    assert_eq!(copy.id().metadata().unwrap().allocated(), Some(1 << 20));
+}

@@ -84,7 +84,7 @@ fn sparse() -> Region {
 fn a_signal_in_the_middle_of_a_copy_leaves_nothing() {
     let source = sparse();
     for backend in BACKENDS {
-        for by in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        for by in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP] {
             let copy = Region::new(format!("{backend}:{}", name("copy")));
             interrupted(&["copy", &source.0, &copy.0], &copy, by, b'x');
         }

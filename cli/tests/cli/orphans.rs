@@ -173,3 +173,62 @@ fn on_file_systems_that_do_not_tell_nothing_is_an_orphan() {
     let told = "shm: it could not be seen whether these are orphans: posix:/a (the file system of /dev/shm does not tell for certain who has a file)";
     assert_eq!(said, format!("no orphan was found\n{told}\ncode 3\na\n"));
 }
+
+#[test]
+fn only_orphans_that_are_old_enough_go_and_the_others_are_counted() {
+    if !namespaces() {
+        return;
+    }
+    let said = alone(
+        r#"for id in posix:/a posix:/b sysv:0x5; do "$SHM" create $id 4K; done; exec 9< /dev/shm/b
+        for age in 1000days 0s; do "$SHM" rm --orphans --yes --older-than $age; done"#,
+    );
+    assert_eq!(
+        said,
+        "there are no orphans that are old enough\nleft alone, as younger orphans: 2\nremoved posix:/a\nremoved sysv:0x5\n"
+    );
+    let output = shm(["rm", "--orphans", "--yes", "--older-than", "soon"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(shm(["rm", "posix:/a", "--older-than", "1h"]).output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn orphans_are_chosen_by_pattern_and_by_user() {
+    if !namespaces() {
+        return;
+    }
+    let said = alone(
+        r#"for id in posix:/psm_1 posix:/psm_22 posix:/other sysv:0x5; do "$SHM" create $id 4K; done
+        "$SHM" chown 65534 posix:/psm_22 posix:/other
+        "$SHM" rm --orphans --yes --matching 'posix:/psm_??' --user 65534
+        "$SHM" rm --orphans --yes --matching '*psm*'
+        "$SHM" ls --user 65534 --columns id; "$SHM" ls --matching 'sysv:*' --columns id
+        "$SHM" rm --orphans --yes --user nobody-of-this-name 2>&1 || ls /dev/shm"#,
+    );
+    assert!(
+        said.starts_with("removed posix:/psm_22\nremoved posix:/psm_1\nID\nposix:/other\nID\nsysv:0x5\nshm: "),
+        "{said}"
+    );
+    assert!(said.ends_with("\nother\n"), "{said}");
+    assert_eq!(shm(["rm", "posix:/a", "--user", "0"]).output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn a_named_region_goes_only_if_nobody_has_it() {
+    for backend in ["posix", "sysv"] {
+        let region = Region::made(backend, "used", &["4K"]);
+        let held = region.id().open(&shared_region::OpenOptions::new()).unwrap();
+        for arguments in [&["rm", "--if-unused", &region.0][..], &["rm", "--if-unused", "-n", &region.0]] {
+            let told = fails(&mut shm(arguments.iter().copied()), 1);
+            assert!(told.contains("is in use"), "{told}");
+        }
+        drop(held);
+        // A child that another test is just starting may have it for a moment.
+        crate::support::eventually(|| shm(["rm", "-n", "--if-unused", &region.0]).output().unwrap().status.success());
+        assert!(region.exists());
+        crate::support::eventually(|| shm(["rm", "--if-unused", &region.0]).output().unwrap().status.success());
+        assert!(!region.exists());
+        let told = fails(&mut shm(["rm", "--if-unused", &region.0]), 1);
+        assert!(told.contains("see `shm ls`"), "{told}");
+    }
+}

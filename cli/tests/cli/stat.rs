@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use serde_json::Value;
 use shared_region::{Access, OpenOptions, SharedRegion};
 
-use crate::support::{BACKENDS, Region, fails, name, ok, shm};
+use crate::support::{BACKENDS, Region, alone, fails, name, namespaces, ok, shm};
 
 fn json(id: &str) -> Value {
     let said: Value = serde_json::from_str(&ok(&mut shm(["stat", "--json", id]))).unwrap();
@@ -145,4 +145,25 @@ fn a_segment_that_was_removed_can_be_examined_by_its_id() {
     let details = json(&id);
     assert_eq!((&details["id"], &details["status"]), (&id.into(), &serde_json::json!(["removed"])));
     assert_eq!(own(&details)["mappings"][0]["address"], format!("{:#x}", attached.as_ptr() as usize));
+}
+
+#[test]
+fn many_are_told_each_with_its_own() {
+    if !namespaces() {
+        return;
+    }
+    let said = alone(
+        r#"python3 -c 'import ctypes, os
+libc = ctypes.CDLL(None); libc.shmat.restype = ctypes.c_void_p
+for i in range(400): assert libc.shmat(libc.shmget(1000 + i, 100 + i, 0o1600), None, 0)
+ids = ["sysv:%#x" % (1000 + i) for i in range(400)]
+open("/dev/shm/a", "w").write("x")
+os.execv(os.environ["SHM"], ["shm", "stat", "--json", "posix:/a", *ids, ids[0]])'"#,
+    );
+    let said: Vec<Value> = serde_json::from_str(&said).unwrap();
+    assert_eq!((said.len(), &said[0]["status"]), (402, &serde_json::json!(["orphan"])));
+    for (index, details) in said[1..401].iter().enumerate() {
+        assert_eq!((&details["size"], &details["holders"]), (&(100 + index).into(), &Value::Array(Vec::new())));
+    }
+    assert_eq!(said[401], said[1]);
 }

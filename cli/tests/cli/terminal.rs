@@ -247,3 +247,13 @@ fn what_is_taken_into_use_while_it_asks_stays() {
     assert!(said.contains("System V region") && !said.contains("removed"), "{said}");
     assert!(said.ends_with("code 1\none\n"), "{said}");
 }
+
+#[test]
+fn no_bar_is_drawn_between_lines_that_go_to_the_terminal() {
+    // Large enough for a bar to be due.
+    let region = Region::made("posix", "bar", &["256M", "--lazy"]);
+    let (said, code) = Terminal::start(shm(["read", "--hex", &region.0]), 80).end();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!((code, lines.len(), lines[1], lines[2]), (0, 3, "*", "10000000"), "{said}");
+    assert!(!said.contains("GiB"), "{said:?}");
+}
