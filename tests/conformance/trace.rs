@@ -29,8 +29,10 @@ pub type Number = libc::c_long;
 cfg_if::cfg_if! {
     if #[cfg(any(target_arch = "x86", target_arch = "s390x"))] {
         // One call for all of System V, which the C library makes where it is to run on kernels before 5.1; ipc(2).
+        #[allow(unused_imports, reason = "a build without System V asks for half of them")]
         pub use libc::{SYS_ipc as SYS_SHMAT, SYS_ipc as SYS_SHMCTL, SYS_ipc as SYS_SHMDT, SYS_ipc as SYS_SHMGET};
     } else {
+        #[allow(unused_imports, reason = "a build without System V asks for half of them")]
         pub use libc::{SYS_shmat as SYS_SHMAT, SYS_shmctl as SYS_SHMCTL, SYS_shmdt as SYS_SHMDT, SYS_shmget as SYS_SHMGET};
     }
 }
