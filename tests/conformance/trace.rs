@@ -52,6 +52,17 @@ impl Call {
     pub fn is(&self, numbers: &[Number]) -> bool {
         numbers.contains(&self.number)
     }
+
+    /// Whether it opens with all of these flags. C libraries differ in the call that they take.
+    pub fn opens_with(&self, flags: i32) -> bool {
+        let place = match self.number {
+            libc::SYS_openat => 2,
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_open => 1,
+            _ => return false,
+        };
+        self.arguments[place] & flags as u64 == flags as u64
+    }
 }
 
 /// What becomes of a call.
