@@ -6,9 +6,18 @@ use nix::libc::{self, sock_filter};
 use crate::support::trace::Number;
 use crate::sut::Confinement;
 
-/// Has `openat` with `flag` answer with an error, also in all processes that come of this one.
+/// Has `open` and `openat` with `flag` answer with an error, also in all processes that come of this one.
 pub fn refuse_open_flag(flag: i32, errno: Errno) -> Confinement {
-    refuse_flag(libc::SYS_openat, 2, flag as u32, errno)
+    let mut openat = refuse_flag(libc::SYS_openat, 2, flag as u32, errno);
+    cfg_if::cfg_if! {
+        if #[cfg(target_arch = "x86_64")] {
+            // Which musl takes.
+            let mut open = refuse_flag(libc::SYS_open, 1, flag as u32, errno);
+            Box::new(move || openat().and_then(|()| open()))
+        } else {
+            Box::new(move || openat())
+        }
+    }
 }
 
 /// Has a call with one of `flags` in an argument, the first of which is 0, answer with an error, as `refuse_open_flag` does.

@@ -246,8 +246,7 @@ mod posix {
 
         fn without_unnamed_files() -> Vec<Refusal> {
             fn nameless(call: &Call) -> bool {
-                let flags = libc::O_TMPFILE as u64;
-                call.is(&[libc::SYS_openat]) && call.arguments[2] & flags == flags
+                call.opens_with(libc::O_TMPFILE)
             }
             fn link(call: &Call) -> bool {
                 call.is(&[libc::SYS_linkat])

@@ -337,8 +337,7 @@ pub fn creates_in_the_open<S: Sut>(_: &[String]) {
 
 /// Whether a call creates a file under its name, where nobody else has it.
 fn makes_a_name(call: &Call) -> bool {
-    let flags = (libc::O_CREAT | libc::O_EXCL) as u64;
-    call.is(&[libc::SYS_openat]) && call.arguments[2] & flags == flags
+    call.opens_with(libc::O_CREAT | libc::O_EXCL)
 }
 
 /// The ways to create.

@@ -8,7 +8,7 @@ use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use shared_region::{Backend, CreateOptions, Error, ErrorKind, OpenOptions, RegionId, RegionName, SharedRegion};
 
 use crate::support::child::{NOBODY, forked, is_root, role, say, skip};
-use crate::support::trace::{self, Fate, Number};
+use crate::support::trace::{self, Call, Fate};
 use crate::sut::{Fresh, Plant, Sut, create, name_in, open};
 
 #[track_caller]
@@ -158,10 +158,13 @@ pub fn is_over_quota<S: Sut>(_: &[String]) {
     region.remove().unwrap();
 }
 
+/// Whether a call takes something of a store.
+type Takes = fn(&Call) -> bool;
+
 /// Calls that take something of a store, each with what a message about it says.
-const TAKING: [(&[Number], &str); 2] = [
-    (&[nix::libc::SYS_openat], "a new object is over the quota"),
-    (&[nix::libc::SYS_fallocate], "5000 bytes are over"),
+const TAKING: [(Takes, &str); 2] = [
+    (|call| call.opens_with(0), "a new object is over the quota"),
+    (|call| call.is(&[nix::libc::SYS_fallocate]), "5000 bytes are over"),
 ];
 
 pub fn a_quota_that_a_call_hits_is_no_space_and_named<S: Sut>() {
@@ -172,11 +175,11 @@ pub fn a_quota_that_a_call_hits_is_no_space_and_named<S: Sut>() {
         return;
     }
     let name = Fresh::<S>::new();
-    for (numbers, told) in TAKING {
+    for (takes, told) in TAKING {
         let mut second = role::<S>("takes_of_the_store").arg(*name).start();
         let mut first = true;
         trace::follow(&mut second, "create", |call| {
-            let ours = call.is(numbers) && (call.path.starts_with("/dev/shm") || call.path.is_empty());
+            let ours = takes(call) && (call.path.starts_with("/dev/shm") || call.path.is_empty());
             if ours && std::mem::take(&mut first) { Fate::Fail(Errno::EDQUOT) } else { Fate::Pass }
         });
         let text = second.hear();

@@ -206,8 +206,7 @@ fn each_call_fails<S: Sut>(operation: &str, refusal: Option<Refusal>) {
 
 /// Whether a call makes a file without a name, or gives it one.
 fn names_nothing(call: &Call) -> bool {
-    let flags = libc::O_TMPFILE as u64;
-    call.is(&[libc::SYS_linkat]) || call.is(&[libc::SYS_openat]) && call.arguments[2] & flags == flags
+    call.is(&[libc::SYS_linkat]) || call.opens_with(libc::O_TMPFILE)
 }
 
 /// Whether a kind of error tells of an errno truthfully.
