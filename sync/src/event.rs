@@ -36,7 +36,7 @@ shared_layout! {
     ///
     /// A notifier that is killed after it has counted and before the kernel has woken leaves the sleepers to the next
     /// notifier, or to themselves: each of them looks at the word once in 50 ms.
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     pub struct Event {
         word: AtomicU32,
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use shared_region::{Error, ErrorKind, Result};
 
 use crate::shared_layout;
-use crate::sys::{self, AtomicU32, Deadline};
+use crate::sys::{self, AtomicU32, Deadline, SPINS};
 
 /// Somebody may sleep on the word.
 const WAITERS: u32 = 1 << 31;
@@ -20,8 +20,6 @@ const WAITERS: u32 = 1 << 31;
 const DIRTY: u32 = 1 << 30;
 /// The holder: its slot and one in bits 20 to 29, its generation in the lower 20. 0 is nobody.
 const OWNER: u32 = DIRTY - 1;
-/// How often the word is looked at before sleeping.
-const SPINS: u32 = 100;
 /// How often an exchange is tried that only a stranger's writing makes fail again and again.
 const TRIES: u32 = 1000;
 
@@ -40,7 +38,7 @@ shared_layout! {
     ///
     /// Of the generation, 20 bits are kept: if the slot of a dead holder is taken 1,048,576 times, while nobody takes the
     /// lock, then the last who took the slot counts as the holder.
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     pub struct Mutex {
         word: AtomicU32,
         table: AtomicU32,

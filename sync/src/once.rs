@@ -21,7 +21,7 @@ shared_layout! {
     /// | 4 to 7 | how many have begun |
     /// | 8 to 19 | magic, version and size of the user's, once all is done |
     /// | 20 to 35 | a [`Mutex`] |
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     pub struct Once {
         done: AtomicU32,
         begun: AtomicU32,

@@ -23,3 +23,6 @@ pub(crate) const DEATH_ID: u32 = 0x3FFF_FFFF;
 pub(crate) const DEATH_MARK: u32 = 0x4000_0000;
 /// In a member's word: somebody sleeps until then, whom the kernel shall wake (`FUTEX_WAITERS`).
 pub(crate) const DEATH_WAITERS: u32 = 0x8000_0000;
+
+/// How often a lock is looked at before sleeping.
+pub(crate) const SPINS: u32 = 100;

@@ -33,8 +33,9 @@ const TRIES_AT_ONCE: u32 = 100;
 /// | 24 on | two buffers, each of the size of `T` rounded up to 8 |
 ///
 /// A reader that is stopped in the middle for exactly 2³⁰ updates could see a mixture.
+#[derive(Default)]
 #[repr(C)]
-pub struct Versioned<T> {
+pub struct Versioned<T: Value> {
     changed: Event,
     reserved: crate::sys::AtomicU32,
     lock: Mutex,
@@ -124,7 +125,7 @@ impl<T: Value> Versioned<T> {
     }
 }
 
-impl<T> fmt::Debug for Versioned<T> {
+impl<T: Value> fmt::Debug for Versioned<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Versioned").field("version", &self.changed.count()).finish_non_exhaustive()
     }

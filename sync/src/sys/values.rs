@@ -79,6 +79,12 @@ impl<T: Value> Shared<T> {
     }
 }
 
+impl<T: Value> Default for Shared<T> {
+    fn default() -> Self {
+        Self(UnsafeCell::new(Padded(MaybeUninit::zeroed())))
+    }
+}
+
 impl<T> fmt::Debug for Shared<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Shared")
