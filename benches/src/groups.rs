@@ -9,7 +9,16 @@ mod growth;
 mod ipc;
 mod lifecycle;
 mod prefault;
+mod sync;
 
 /// In the order of the report.
-pub(crate) const GROUPS: &[Group] =
-    &[lifecycle::GROUP, attach::GROUP, copies::GROUP, atomics::GROUP, prefault::GROUP, ipc::GROUP, growth::GROUP];
+pub(crate) const GROUPS: &[Group] = &[
+    lifecycle::GROUP,
+    attach::GROUP,
+    copies::GROUP,
+    atomics::GROUP,
+    prefault::GROUP,
+    ipc::GROUP,
+    growth::GROUP,
+    sync::GROUP,
+];

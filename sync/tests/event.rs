@@ -8,14 +8,14 @@ use shared_region::{Backend, CreateOptions, ErrorKind, Posix, PosixRegion, Share
 use shared_region_sync::{Event, EventReader};
 
 mod common;
-use common::{LONG, Role, TRY, board, on_each, on_each_named, region_of_role};
+use common::{LONG, Role, TRY, board, on_each, on_each_named, region_of_role, rounds};
 
 #[test]
 fn two_processes_take_turns_and_no_notification_is_lost() {
     on_each_named(|region| {
         let board = board(region);
         let role = Role::start("answers", region);
-        for round in 1..=20_000 {
+        for round in 1..=rounds(20_000) {
             board.counters[0].store(round, SeqCst);
             board.event.notify_all();
             board.event.wait_while(LONG, || board.counters[1].load(SeqCst) != round).unwrap();
@@ -29,7 +29,7 @@ fn two_processes_take_turns_and_no_notification_is_lost() {
 fn answers() {
     let Some(region) = region_of_role() else { return };
     let board = board(&region);
-    for round in 1..=20_000 {
+    for round in 1..=rounds(20_000) {
         board.event.wait_while(LONG, || board.counters[0].load(SeqCst) != round).unwrap();
         board.counters[1].store(round, SeqCst);
         board.event.notify_all();

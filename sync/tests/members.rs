@@ -8,7 +8,7 @@ use shared_region::{Backend, CreateOptions, ErrorKind, Posix, SharedRegion, Shar
 use shared_region_sync::{Member, MemberId, Members};
 
 mod common;
-use common::{Board, LONG, Role, SLOTS, board, in_fork, join, on_each, on_each_named, region_of_role, until};
+use common::{Board, LONG, Role, SLOTS, board, in_fork, join, on_each, on_each_named, region_of_role, rounds, until};
 
 #[test]
 fn a_full_table_refuses_with_its_size_and_a_slot_left_is_free() {
@@ -70,7 +70,7 @@ fn zeroed<const N: usize>() -> Members<N> {
 fn a_death_is_seen_and_wakes_who_waits_for_it() {
     on_each_named(|region| {
         let counters = &board(region).counters;
-        for _ in 0..20 {
+        for _ in 0..rounds(20) {
             counters[0].store(0, SeqCst);
             let role = Role::start("joins_and_stays", region);
             until(|| counters[0].load(SeqCst) != 0);

@@ -133,3 +133,8 @@ pub(crate) fn removable() -> Any {
     let name = format!("sync-removable-{}", std::process::id());
     AnyBackend::Posix.create_new(&RegionName::new(&name).unwrap(), &CreateOptions::new(1 << 16)).unwrap()
 }
+
+/// So many rounds, or `CONFORMANCE_ROUNDS` times as many.
+pub(crate) fn rounds(usual: u64) -> u64 {
+    usual * std::env::var("CONFORMANCE_ROUNDS").map_or(1, |times| times.parse().unwrap())
+}

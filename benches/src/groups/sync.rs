@@ -1,0 +1,213 @@
+//! Group 8: locks, values and events in a region, nobody else about.
+
+use std::hint::black_box;
+use std::rc::Rc;
+use std::sync::Mutex as StdMutex;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use nix::libc;
+use shared_region::{Backend, CreateOptions, Posix, PosixRegion, SharedRegionExt, shared_layout};
+use shared_region_sync::{Event, Member, Members, Mutex, Versioned};
+
+use crate::model::{Group, Plan, Plot, Role, Shape, Subject};
+use crate::sampler;
+
+const LOCK: &str = "lock and unlock, nobody else";
+const LOAD: &str = "load a value";
+const UPDATE: &str = "update 64 bytes";
+const SAY: &str = "notify nobody, ask who lives";
+const JOIN: &str = "join and leave";
+
+pub(crate) const GROUP: Group = Group {
+    name: "sync",
+    title: "Locks, values and events that survive deaths",
+    text: "`shared-region-sync`, in a POSIX region, with nobody else about. *pthread, robust*: a process-shared, robust mutex of the C \
+library, which lies in the same region. *std*: a `Mutex` of this process. *read_at* copies the same bytes without asking \
+whether they are whole.",
+    plots: &[Plot { file: "sync-lock", title: LOCK, case: LOCK, shape: Shape::Ratios("pthread, robust") }],
+    plan,
+};
+
+type Small = [u64; 8];
+type Large = [u64; 64];
+
+shared_layout! {
+    struct Board {
+        members: Members<64>,
+        mutex: Mutex,
+        small: Versioned<Small>,
+        large: Versioned<Large>,
+        event: Event,
+    }
+}
+
+/// A region with a board, and a place in it.
+struct Place {
+    region: PosixRegion,
+    me: Member,
+}
+
+impl Place {
+    fn new() -> Result<Rc<Self>> {
+        let region = Posix.create_unnamed(&CreateOptions::new(1 << 16))?;
+        let me = Member::join(&region, 0, |board: &Board| &board.members)?;
+        Ok(Rc::new(Self { region, me }))
+    }
+
+    fn board(&self) -> Result<&Board> {
+        Ok(self.region.view(0)?)
+    }
+}
+
+fn plan(plan: &mut Plan) -> Result<()> {
+    plan.compare(LOCK, 16, || {
+        let place = Place::new()?;
+        let robust = Rc::new(Robust::new()?);
+        let std = Rc::new(StdMutex::new(()));
+        Ok(vec![
+            subject(Role::System, "pthread, robust", robust, |robust, count| {
+                sampler::time(count, || robust.lock_and_unlock())
+            }),
+            subject(Role::System, "std", std, |std, count| {
+                sampler::time(count, || {
+                    drop(black_box(&**std).lock());
+                    Ok(())
+                })
+            }),
+            subject(Role::Ours, "Mutex", place, |place, count| {
+                let board = place.board()?;
+                sampler::time(count, || {
+                    drop(place.me.lock(black_box(&board.mutex), Duration::MAX)?);
+                    Ok(())
+                })
+            })
+            .against("pthread, robust"),
+        ])
+    });
+    plan.compare(LOAD, 64, || load::<Small>(|board| &board.small));
+    plan.compare(LOAD, 512, || load::<Large>(|board| &board.large));
+    plan.compare(UPDATE, 64, || {
+        let place = Place::new()?;
+        Ok(vec![
+            subject(Role::Ours, "lock and unlock", Rc::clone(&place), |place, count| {
+                let board = place.board()?;
+                sampler::time(count, || {
+                    drop(place.me.lock(black_box(&board.mutex), Duration::MAX)?);
+                    Ok(())
+                })
+            }),
+            subject(Role::Ours, "update", place, |place, count| {
+                let board = place.board()?;
+                sampler::time(count, || {
+                    Ok(place.me.update(black_box(&board.small), Duration::MAX, |block| block[0] += 1)?)
+                })
+            })
+            .against("lock and unlock"),
+        ])
+    });
+    plan.compare(SAY, 4, || {
+        let place = Place::new()?;
+        Ok(vec![
+            subject(Role::Ours, "alive", Rc::clone(&place), |place, count| {
+                let (board, id) = (place.board()?, place.me.id());
+                sampler::time(count, || {
+                    black_box(black_box(board).members.alive(id));
+                    Ok(())
+                })
+            }),
+            subject(Role::Ours, "notify", place, |place, count| {
+                let board = place.board()?;
+                sampler::time(count, || {
+                    black_box(&board.event).notify_all();
+                    Ok(())
+                })
+            }),
+        ])
+    });
+    plan.compare(JOIN, 16, || {
+        let join = |place: &Rc<Place>, count| {
+            sampler::time(count, || {
+                drop(Member::join(&place.region, 0, |board: &Board| &board.members)?);
+                Ok(())
+            })
+        };
+        Ok(vec![subject(Role::Ours, "join and leave", Place::new()?, join)])
+    });
+    Ok(())
+}
+
+/// `load` beside a copy of the same bytes.
+fn load<T: shared_region_sync::Value + PartialEq + Copy + 'static>(
+    value: fn(&Board) -> &Versioned<T>,
+) -> Result<Vec<Subject>> {
+    let place = Place::new()?;
+    let read = |place: &Rc<Place>, count| {
+        let mut bytes = vec![0; size_of::<T>()];
+        sampler::time(count, || {
+            black_box(&place.region).read_at(8192, black_box(&mut bytes))?;
+            Ok(())
+        })
+    };
+    let load = move |place: &Rc<Place>, count| {
+        let value = value(place.board()?);
+        sampler::time(count, || {
+            black_box(black_box(value).load()?);
+            Ok(())
+        })
+    };
+    Ok(vec![
+        subject(Role::Ours, "read_at", Rc::clone(&place), read),
+        subject(Role::Ours, "load", place, load).against("read_at"),
+    ])
+}
+
+/// One that is verified by being run.
+fn subject<S: 'static>(
+    role: Role,
+    name: &'static str,
+    source: Rc<S>,
+    run: impl Fn(&Rc<S>, u64) -> Result<Duration> + Copy + 'static,
+) -> Subject {
+    let verified = Rc::clone(&source);
+    Subject::new(role, name, "", move || run(&verified, 3).map(drop), move |count| run(&source, count))
+}
+
+/// A robust, process-shared mutex of the C library, in a region of its own.
+struct Robust(PosixRegion);
+
+impl Robust {
+    fn new() -> Result<Self> {
+        let robust = Self(Posix.create_unnamed(&CreateOptions::new(4096))?);
+        let mut attributes = std::mem::MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
+        let attributes = attributes.as_mut_ptr();
+        // SAFETY: pthread_mutexattr_init(3) writes the attributes, whose place it is given.
+        ensure!(unsafe { libc::pthread_mutexattr_init(attributes) } == 0, "no attributes");
+        // SAFETY: they were initialised above; pthread_mutexattr_setpshared(3).
+        ensure!(
+            unsafe { libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) } == 0,
+            "not shared"
+        );
+        // SAFETY: as above; pthread_mutexattr_setrobust(3).
+        ensure!(
+            unsafe { libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) } == 0,
+            "not robust"
+        );
+        // SAFETY: the region has room for a mutex at its start, and is aligned to a page; pthread_mutex_init(3).
+        ensure!(unsafe { libc::pthread_mutex_init(robust.pointer()?, attributes) } == 0, "no mutex");
+        Ok(robust)
+    }
+
+    fn pointer(&self) -> Result<*mut libc::pthread_mutex_t> {
+        Ok(self.0.as_mut_ptr()?.cast())
+    }
+
+    fn lock_and_unlock(&self) -> Result<()> {
+        let mutex = self.pointer()?;
+        // SAFETY: the mutex was initialised, and lives as long as the region; pthread_mutex_lock(3).
+        ensure!(unsafe { libc::pthread_mutex_lock(mutex) } == 0, "not locked");
+        // SAFETY: this thread holds it.
+        ensure!(unsafe { libc::pthread_mutex_unlock(mutex) } == 0, "not unlocked");
+        Ok(())
+    }
+}
