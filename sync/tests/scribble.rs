@@ -41,8 +41,8 @@ fn scribbles() {
             0 => 0,
             1 => value % 16,
             2 => 0x0010_0000 * (value % 16) + value % 4,
-            3 => 0x4000_0000 | value % 4,
-            4 => 0x8000_0000 | value % 0x40_0000,
+            3 => 0x4000_0000 | (value % 4),
+            4 => 0x8000_0000 | (value % 0x40_0000),
             _ => value,
         };
         words[random.next() as usize % words.len()].store(value, Relaxed);
@@ -114,7 +114,7 @@ fn no_pattern_of_bytes_makes_a_call_panic_or_hang() {
             let _ = me.update(&board.value, TRY, |_| ());
             let _ = board.value.load();
             let _ = me.initialise(&board.once, LayoutTag::of::<Board>(1, 1), TRY, |_| Ok(()));
-            let _ = board.members.iter().map(|id| board.members.alive(id)).count();
+            let _ = board.members.iter().filter(|&id| board.members.alive(id)).count();
             board.event.notify_all();
         }));
         assert!(calls.is_ok());

@@ -184,15 +184,10 @@ impl Robust {
         // SAFETY: pthread_mutexattr_init(3) writes the attributes, whose place it is given.
         ensure!(unsafe { libc::pthread_mutexattr_init(attributes) } == 0, "no attributes");
         // SAFETY: they were initialised above; pthread_mutexattr_setpshared(3).
-        ensure!(
-            unsafe { libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) } == 0,
-            "not shared"
-        );
+        let shared = unsafe { libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) };
         // SAFETY: as above; pthread_mutexattr_setrobust(3).
-        ensure!(
-            unsafe { libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) } == 0,
-            "not robust"
-        );
+        let robust_too = unsafe { libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) };
+        ensure!(shared == 0 && robust_too == 0, "neither shared nor robust");
         // SAFETY: the region has room for a mutex at its start, and is aligned to a page; pthread_mutex_init(3).
         ensure!(unsafe { libc::pthread_mutex_init(robust.pointer()?, attributes) } == 0, "no mutex");
         Ok(robust)
