@@ -185,6 +185,8 @@ static LIMITS: &[Limit] = &[
     // Whose holder dies is found only by who waits, so an undisturbed lock pays nothing for it.
     limit("sync", "lock and unlock, nobody else", "Mutex", "pthread, robust", Bound::AtMost(0.75)),
     limit("sync", "lock and unlock, nobody else", "Mutex", "std", Bound::AtMost(1.10)),
+    limit("sync", "lock and unlock, two processes", "Mutex", "pthread, robust", Bound::AtMost(1.15)),
+    limit("sync", "wake a sleeping process, and be woken", "Event", "futex", Bound::AtMost(1.10)),
     limit("sync", "load a value", "load", "read_at", Bound::More(35.0)),
     // A lock, two copies of 64 bytes, and a count.
     limit("sync", "update 64 bytes", "update", "lock and unlock", Bound::More(30.0)),

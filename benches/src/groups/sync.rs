@@ -1,19 +1,27 @@
-//! Group 8: locks, values and events in a region, nobody else about.
+//! Group 8: locks, values and events in a region.
 
 use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::Mutex as StdMutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nix::libc;
+use rustix::thread::futex;
 use shared_region::{Backend, CreateOptions, Posix, PosixRegion, SharedRegionExt, shared_layout};
 use shared_region_sync::{Event, Member, Members, Mutex, Versioned};
 
 use crate::model::{Group, Plan, Plot, Role, Shape, Subject};
 use crate::sampler;
 
+mod mate;
+
+use mate::Mate;
+
 const LOCK: &str = "lock and unlock, nobody else";
+const TWO: &str = "lock and unlock, two processes";
+const WAKE: &str = "wake a sleeping process, and be woken";
 const LOAD: &str = "load a value";
 const UPDATE: &str = "update 64 bytes";
 const SAY: &str = "notify nobody, ask who lives";
@@ -22,9 +30,10 @@ const JOIN: &str = "join and leave";
 pub(crate) const GROUP: Group = Group {
     name: "sync",
     title: "Locks, values and events that survive deaths",
-    text: "`shared-region-sync`, in a POSIX region, with nobody else about. *pthread, robust*: a process-shared, robust mutex of the C \
+    text: "`shared-region-sync`, in a POSIX region, alone and beside a second process. *pthread, robust*: a process-shared, robust mutex of the C \
 library, which lies in the same region. *std*: a `Mutex` of this process. *read_at* copies the same bytes without asking \
-whether they are whole.",
+whether they are whole. *Two processes* lock and unlock as quickly as they can, each on a processor of its own, until both \
+have done their share. *Wake*: two processes take turns, each asleep while it is the other's; *futex* does that by hand.",
     plots: &[Plot { file: "sync-lock", title: LOCK, case: LOCK, shape: Shape::Ratios("pthread, robust") }],
     plan,
 };
@@ -85,6 +94,14 @@ fn plan(plan: &mut Plan) -> Result<()> {
             .against("pthread, robust"),
         ])
     });
+    if plan.processors.count() < 2 {
+        plan.skip(TWO, "Two at once need two processors.");
+        plan.skip(WAKE, "Two that take turns need two processors.");
+    } else {
+        let processor = plan.processors.nth(1);
+        plan.compare(TWO, 16, move || together(processor));
+        plan.compare(WAKE, 4, move || turns(processor));
+    }
     plan.compare(LOAD, 64, || load::<Small>(|board| &board.small));
     plan.compare(LOAD, 512, || load::<Large>(|board| &board.large));
     plan.compare(UPDATE, 64, || {
@@ -134,6 +151,121 @@ fn plan(plan: &mut Plan) -> Result<()> {
         };
         Ok(vec![subject(Role::Ours, "join and leave", Place::new()?, join)])
     });
+    Ok(())
+}
+
+/// Two processes that lock and unlock at the same time.
+fn together(processor: usize) -> Result<Vec<Subject>> {
+    let region = Rc::new(Posix.create_unnamed(&CreateOptions::new(1 << 16))?);
+    let robust = Rc::new(Robust::new()?);
+    // Processes are forked before there is a thread.
+    let (theirs, ours) = (Rc::clone(&robust), robust);
+    let by_pthread =
+        Mate::start(processor, || Ok(Box::new(move |count| (0..count).try_for_each(|_| theirs.lock_and_unlock()))))?;
+    let theirs = Rc::clone(&region);
+    let by_mutex = Mate::start(processor, || {
+        let me = Member::join(&*theirs, 0, |board: &Board| &board.members)?;
+        Ok(Box::new(move |count| lock_and_unlock(&theirs, &me, count)))
+    })?;
+    let me = Member::join(&*region, 0, |board: &Board| &board.members)?;
+    Ok(vec![
+        subject(Role::System, "pthread, robust", Rc::new((by_pthread, ours)), |pair, count| {
+            pair.0.together(count, |count| (0..count).try_for_each(|_| pair.1.lock_and_unlock()))
+        }),
+        subject(Role::Ours, "Mutex", Rc::new((by_mutex, region, me)), |all, count| {
+            all.0.together(count, |count| lock_and_unlock(&all.1, &all.2, count))
+        })
+        .against("pthread, robust"),
+    ])
+}
+
+fn lock_and_unlock(region: &PosixRegion, me: &Member, count: u64) -> Result<()> {
+    let board: &Board = region.view(0)?;
+    for _ in 0..count {
+        drop(me.lock(&board.mutex, Duration::MAX)?);
+    }
+    Ok(())
+}
+
+/// Two processes that take turns.
+fn turns(processor: usize) -> Result<Vec<Subject>> {
+    let mut subjects = Vec::new();
+    for (role, name, say) in
+        [(Role::System, "futex", by_futex as fn(&Turns, bool, u32) -> Result<()>), (Role::Ours, "Event", by_event)]
+    {
+        let region = Rc::new(Posix.create_unnamed(&CreateOptions::new(4096))?);
+        let theirs = Rc::clone(&region);
+        let mate = Mate::start(processor, || {
+            let mut round = 0;
+            Ok(Box::new(move |count| {
+                for _ in 0..count {
+                    round += 1;
+                    say(theirs.view(0)?, false, round)?;
+                }
+                Ok(())
+            }))
+        })?;
+        let round = std::cell::Cell::new(0);
+        let all = Rc::new((mate, region, round));
+        let run = move |all: &Rc<(Mate, Rc<PosixRegion>, std::cell::Cell<u32>)>, count| {
+            all.0.together(count, |count| {
+                for _ in 0..count {
+                    all.2.set(all.2.get() + 1);
+                    say(all.1.view(0)?, true, all.2.get())?;
+                }
+                Ok(())
+            })
+        };
+        let subject = subject(role, name, all, run);
+        subjects.push(if name == "Event" { subject.against("futex") } else { subject });
+    }
+    Ok(subjects)
+}
+
+shared_layout! {
+    /// Whose turn it is: the round that each has come to.
+    struct Turns {
+        words: [AtomicU32; 2],
+        events: [Event; 2],
+    }
+}
+
+/// One round by hand: says so to the other, and sleeps until it has answered; or the other way round.
+fn by_futex(turns: &Turns, first: bool, round: u32) -> Result<()> {
+    let [asked, answered] = &turns.words;
+    let say = |word: &AtomicU32| {
+        word.store(round, Ordering::Release);
+        futex::wake(word, futex::Flags::empty(), i32::MAX as u32).map(drop)
+    };
+    let hear = |word: &AtomicU32| {
+        while word.load(Ordering::Acquire) != round {
+            let _ = futex::wait(word, futex::Flags::empty(), round - 1, None);
+        }
+    };
+    if first {
+        say(asked)?;
+        hear(answered);
+    } else {
+        hear(asked);
+        say(answered)?;
+    }
+    Ok(())
+}
+
+fn by_event(turns: &Turns, first: bool, round: u32) -> Result<()> {
+    let say = |at: usize| {
+        turns.words[at].store(round, Ordering::Release);
+        turns.events[at].notify_all();
+    };
+    let hear =
+        |at: usize| turns.events[at].wait_while(Duration::MAX, || turns.words[at].load(Ordering::Acquire) != round);
+    if first {
+        say(0);
+        hear(1)?;
+    } else {
+        hear(0)?;
+        say(1);
+    }
     Ok(())
 }
 
