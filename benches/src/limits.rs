@@ -187,6 +187,8 @@ static LIMITS: &[Limit] = &[
     limit("sync", "lock and unlock, nobody else", "Mutex", "std", Bound::AtMost(1.10)),
     limit("sync", "lock and unlock, two processes", "Mutex", "pthread, robust", Bound::AtMost(1.15)),
     limit("sync", "wake a sleeping process, and be woken", "Event", "futex", Bound::AtMost(1.10)),
+    // A millisecond.
+    limit("sync", "be told that a killed process is dead", "told", "waitpid", Bound::More(1e6)),
     limit("sync", "load a value", "load", "read_at", Bound::More(35.0)),
     // A lock, two copies of 64 bytes, and a count.
     limit("sync", "update 64 bytes", "update", "lock and unlock", Bound::More(30.0)),

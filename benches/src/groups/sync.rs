@@ -4,13 +4,16 @@ use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use nix::libc;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid, fork};
 use rustix::thread::futex;
 use shared_region::{Backend, CreateOptions, Posix, PosixRegion, SharedRegionExt, shared_layout};
-use shared_region_sync::{Event, Member, Members, Mutex, Versioned};
+use shared_region_sync::{Event, Member, MemberId, Members, Mutex, Versioned};
 
 use crate::model::{Group, Plan, Plot, Role, Shape, Subject};
 use crate::sampler;
@@ -25,6 +28,7 @@ const WAKE: &str = "wake a sleeping process, and be woken";
 const LOAD: &str = "load a value";
 const UPDATE: &str = "update 64 bytes";
 const SAY: &str = "notify nobody, ask who lives";
+const DEATH: &str = "be told that a killed process is dead";
 const JOIN: &str = "join and leave";
 
 pub(crate) const GROUP: Group = Group {
@@ -33,7 +37,8 @@ pub(crate) const GROUP: Group = Group {
     text: "`shared-region-sync`, in a POSIX region, alone and beside a second process. *pthread, robust*: a process-shared, robust mutex of the C \
 library, which lies in the same region. *std*: a `Mutex` of this process. *read_at* copies the same bytes without asking \
 whether they are whole. *Two processes* lock and unlock as quickly as they can, each on a processor of its own, until both \
-have done their share. *Wake*: two processes take turns, each asleep while it is the other's; *futex* does that by hand.",
+have done their share. *Wake*: two processes take turns, each asleep while it is the other's; *futex* does that by hand. *Told*: from the call of `kill` to the return of \
+`wait_for_death`, which any process may call; *waitpid* is for the parent alone, and waits until all is torn down.",
     plots: &[Plot { file: "sync-lock", title: LOCK, case: LOCK, shape: Shape::Ratios("pthread, robust") }],
     plan,
 };
@@ -142,6 +147,18 @@ fn plan(plan: &mut Plan) -> Result<()> {
             }),
         ])
     });
+    plan.compare(DEATH, 16, || {
+        let region = Rc::new(Posix.create_unnamed(&CreateOptions::new(1 << 16))?);
+        let by_parent =
+            |region: &Rc<PosixRegion>, count| killed(region, count, |_, child| Ok(waitpid(child, None).map(drop)?));
+        let by_table = |region: &Rc<PosixRegion>, count| {
+            killed(region, count, |id, _| Ok(region.view::<Board>(0)?.members.wait_for_death(id, Duration::MAX)?))
+        };
+        Ok(vec![
+            subject(Role::System, "waitpid", Rc::clone(&region), by_parent),
+            subject(Role::Ours, "told", region, by_table).against("waitpid"),
+        ])
+    });
     plan.compare(JOIN, 16, || {
         let join = |place: &Rc<Place>, count| {
             sampler::time(count, || {
@@ -152,6 +169,39 @@ fn plan(plan: &mut Plan) -> Result<()> {
         Ok(vec![subject(Role::Ours, "join and leave", Place::new()?, join)])
     });
     Ok(())
+}
+
+/// Kills members, and sums up the time from each kill until one is told.
+fn killed(region: &Rc<PosixRegion>, count: u64, told: impl Fn(MemberId, Pid) -> Result<()>) -> Result<Duration> {
+    let place = region.atomic_u64(1 << 15)?;
+    let mut sum = Duration::ZERO;
+    for _ in 0..count {
+        place.store(0, Ordering::SeqCst);
+        // SAFETY: fork(2): this process has one thread, so the new one may do what it likes.
+        let child = match unsafe { fork() }? {
+            ForkResult::Parent { child } => child,
+            ForkResult::Child => {
+                let joined = Member::join(&**region, 0, |board: &Board| &board.members);
+                place.store(joined.as_ref().map_or(u64::MAX, |me| me.id().to_bits()), Ordering::SeqCst);
+                loop {
+                    std::thread::park();
+                }
+            }
+        };
+        while place.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        let id = MemberId::from_bits(place.load(Ordering::SeqCst))
+            .filter(|&id| region.view(0).is_ok_and(|board: &Board| board.members.alive(id)));
+        let start = Instant::now();
+        kill(child, Signal::SIGKILL)?;
+        let heard = id.map(|id| told(id, child));
+        sum += start.elapsed();
+        // It is gone where `waitpid` has told.
+        let _ = waitpid(child, None);
+        heard.unwrap_or_else(|| bail!("the child is no member"))?;
+    }
+    Ok(sum)
 }
 
 /// Two processes that lock and unlock at the same time.
