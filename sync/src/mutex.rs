@@ -164,9 +164,7 @@ impl Mutex {
     pub(crate) fn release(&self, me: u32, was_dirty: bool, repaired: bool) {
         let left = if was_dirty && !repaired { DIRTY } else { 0 };
         let mut held = me | if was_dirty { DIRTY } else { 0 };
-        if self.word.load(Relaxed) & OWNER != me {
-            return;
-        }
+        // If somebody has scribbled, this may be another's, who then waits where it would be told of a deadlock.
         self.thread.store(0, Relaxed);
         for _ in 0..TRIES {
             match self.word.compare_exchange(held, left, Release, Relaxed) {
