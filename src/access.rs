@@ -13,8 +13,9 @@ use crate::region::{Describe, SharedRegion};
 
 /// A type whose shared reference may point into memory that other processes write.
 ///
-/// Implemented for the atomic integers of a fixed width and arrays of them. Implement it for a `#[repr(C)]` struct of
-/// such fields to describe the layout of a region, and take a reference by [`SharedRegionExt::view`].
+/// Implemented for the atomic integers of a fixed width and arrays of them. Declare a struct of such fields by
+/// [`shared_layout!`](crate::shared_layout), without `unsafe`, or implement it for a `#[repr(C)]` struct by hand, to
+/// describe the layout of a region, and take a reference by [`SharedRegionExt::view`].
 ///
 /// # Safety
 ///
@@ -51,6 +52,74 @@ use crate::region::{Describe, SharedRegion};
 /// # Ok::<(), shared_region::Error>(())
 /// ```
 pub unsafe trait SharedLayout: Sized + Sync {}
+
+/// Declares a `#[repr(C)]` struct that lies in a region, and implements [`SharedLayout`] for it.
+///
+/// Every field has to implement [`SharedLayout`] itself, else this does not compile. Fields take documentation,
+/// visibility and other attributes, the struct derives, and one constant may stand for a length. Programs that forbid
+/// `unsafe` can use it.
+///
+/// Two programs that meet have the same layout as long as they declare the same fields in the same order.
+///
+/// # Examples
+///
+/// ```
+/// #![forbid(unsafe_code)]
+/// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+/// use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+/// use shared_region::{AnyBackend, Backend, CreateOptions, SharedRegionExt, shared_layout};
+///
+/// shared_layout! {
+///     /// What stands at the start of the region.
+///     #[derive(Debug)]
+///     pub struct Header {
+///         ready: AtomicU32,
+///         reserved: AtomicU32,
+///         /// How many frames were written, by channel.
+///         pub frames: [AtomicU64; 4],
+///     }
+/// }
+///
+/// let region = AnyBackend::default().create_unnamed(&CreateOptions::new(4096))?;
+/// let header: &Header = region.view(0)?;
+/// header.frames[2].store(9, Ordering::Relaxed);
+/// header.ready.store(1, Ordering::Release);
+/// # }
+/// # Ok::<(), shared_region::Error>(())
+/// ```
+///
+/// A field that others' stores would break is refused:
+///
+/// ```compile_fail,E0277
+/// shared_region::shared_layout! {
+///     struct Wrong {
+///         count: u32,
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! shared_layout {
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis struct $name:ident $(<const $length:ident: usize>)? {
+            $($(#[$field_attribute:meta])* $field_visibility:vis $field:ident: $type:ty),+ $(,)?
+        }
+    ) => {
+        $(#[$attribute])*
+        #[repr(C)]
+        $visibility struct $name $(<const $length: usize>)? {
+            $($(#[$field_attribute])* $field_visibility $field: $type,)+
+        }
+
+        // SAFETY: the bounds hold of all fields, and what holds of the fields holds of a `repr(C)` struct of them: atomic
+        // integers and padding, any bits valid, no pointer, a layout that is fixed.
+        unsafe impl $(<const $length: usize>)? $crate::SharedLayout for $name $(<$length>)?
+        where
+            $($type: $crate::SharedLayout,)+
+        {
+        }
+    };
+}
 
 macro_rules! layouts {
     ($($atomic:ty)*) => {

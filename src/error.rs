@@ -24,6 +24,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | `NoSpace` | tmpfs bytes or inodes, SHMALL, memory, a quota, a container's memory limit | `StorageFull`; `OutOfMemory` for ENOMEM, `QuotaExceeded` for EDQUOT |
 /// | `LimitExceeded` | SHMMAX, SHMMNI, NOFILE, FSIZE, AS, MEMLOCK, mappings | `QuotaExceeded`; `FileTooLarge` for EFBIG |
 /// | `NotReady`, `Busy` | size 0 past the deadline; a grower's lock, a lease (EAGAIN) or an attach count past the deadline; retries used up | `TimedOut` |
+/// | `Deadlock` | waiting for what the caller itself holds | `Deadlock` |
+/// | `LayoutMismatch` | the bytes are laid out by another version or another program | `InvalidData` |
 /// | `NotSharedMemory` | a link, FIFO, directory, device or socket under the name | `InvalidData` |
 /// | `AddressInUse` | the fixed address is occupied | `AddrInUse` |
 /// | `Unsupported`, `BackendUnavailable` | the backend lacks the capability; this machine lacks the facility | `Unsupported` |
@@ -76,6 +78,15 @@ pub enum ErrorKind {
     NotReady,
     /// Others were in the way until the deadline.
     Busy,
+    /// The caller waits for what only the caller can end.
+    Deadlock,
+    /// The bytes are laid out otherwise than the caller expects.
+    LayoutMismatch {
+        /// The version that the region has.
+        have: u32,
+        /// The version that the caller expects.
+        want: u32,
+    },
     /// What stands under the name is no shared memory.
     NotSharedMemory,
     /// Another mapping occupies the fixed address.
@@ -117,6 +128,10 @@ impl ErrorKind {
                 "its size is 0: its creator is at work, or died: wait longer (timeout), or call remove_if_unused".into()
             }
             Self::Busy => "others kept it busy, by a lock or a lease: try again".into(),
+            Self::Deadlock => "this thread holds it already: release it first".into(),
+            Self::LayoutMismatch { have, want } => {
+                format!("its layout is of version {have}, and this program's of version {want}: run the same one").into()
+            }
             Self::NotSharedMemory => "what stands there is no shared memory: remove it by other means".into(),
             Self::AddressInUse => "another mapping is at that address: choose another or none".into(),
             Self::Unsupported => "the backend cannot do that".into(),
@@ -307,7 +322,8 @@ impl Error {
             ErrorKind::LimitExceeded { .. } if errno == Some(Errno::EFBIG) => io::ErrorKind::FileTooLarge,
             ErrorKind::LimitExceeded { .. } => io::ErrorKind::QuotaExceeded,
             ErrorKind::NotReady | ErrorKind::Busy => io::ErrorKind::TimedOut,
-            ErrorKind::NotSharedMemory => io::ErrorKind::InvalidData,
+            ErrorKind::Deadlock => io::ErrorKind::Deadlock,
+            ErrorKind::LayoutMismatch { .. } | ErrorKind::NotSharedMemory => io::ErrorKind::InvalidData,
             ErrorKind::AddressInUse => io::ErrorKind::AddrInUse,
             ErrorKind::Unsupported | ErrorKind::BackendUnavailable => io::ErrorKind::Unsupported,
             ErrorKind::Unexpected => {

@@ -28,7 +28,8 @@
 //! | to | see |
 //! |---|---|
 //! | create, open, remove, list | [`Backend`], [`CreateOptions`], [`OpenOptions`] |
-//! | read and write safely | [`SharedRegionExt`], [`SharedLayout`] |
+//! | read and write safely | [`SharedRegionExt`], [`SharedLayout`], [`shared_layout!`] |
+//! | wait, exclude, survive a death | the package `shared-region-sync` |
 //! | name a region, pass it on | [`RegionName`], [`RegionId`], [`PosixName`] |
 //! | know what the system knows | [`Metadata`], [`SharedRegion::metadata`], [`Backend::metadata`] |
 //! | know who holds a region | [`Holders`], [`Backend::holders`] |

@@ -10,6 +10,7 @@ mod growth;
 mod ipc;
 mod lifecycle;
 mod prefault;
+mod sync;
 
 /// In the order of the report.
 pub(crate) const GROUPS: &[Group] = &[
@@ -21,4 +22,5 @@ pub(crate) const GROUPS: &[Group] = &[
     ipc::GROUP,
     growth::GROUP,
     cleanup::GROUP,
+    sync::GROUP,
 ];

@@ -183,6 +183,16 @@ static LIMITS: &[Limit] = &[
     limit("atomics", "fetch_add, alone", "Sysv, borrowed", "static", Bound::NotMore),
     limit("atomics", "fetch_add, two at once", "Posix, two processes", "static, two threads", Bound::NotMore),
     limit("atomics", "fetch_add, two at once", "Sysv, two processes", "static, two threads", Bound::NotMore),
+    // Whose holder dies is found only by who waits, so an undisturbed lock pays nothing for it.
+    limit("sync", "lock and unlock, nobody else", "Mutex", "pthread, robust", Bound::AtMost(0.75)),
+    limit("sync", "lock and unlock, nobody else", "Mutex", "std", Bound::AtMost(1.10)),
+    limit("sync", "lock and unlock, two processes", "Mutex", "pthread, robust", Bound::AtMost(1.15)),
+    limit("sync", "wake a sleeping process, and be woken", "Event", "futex", Bound::AtMost(1.10)),
+    // A millisecond.
+    limit("sync", "be told that a killed process is dead", "told", "waitpid", Bound::More(1e6)),
+    limit("sync", "load a value", "load", "read_at", Bound::More(35.0)),
+    // A lock, two copies of 64 bytes, and a count.
+    limit("sync", "update 64 bytes", "update", "lock and unlock", Bound::More(30.0)),
     // One entry for 512: what is left is zeroing.
     limit("prefault", "POSIX", "explicit, touched", "4 KiB pages, touched", Bound::AtMost(1.0 / 3.0)),
     limit("prefault", "System V", "explicit, touched", "4 KiB pages, touched", Bound::AtMost(1.0 / 3.0)),
