@@ -130,7 +130,8 @@ impl ErrorKind {
             Self::Busy => "others kept it busy, by a lock or a lease: try again".into(),
             Self::Deadlock => "this thread holds it already: release it first".into(),
             Self::LayoutMismatch { have, want } => {
-                format!("its layout is of version {have}, and this program's of version {want}: run the same one").into()
+                format!("its layout is of version {have}, and this program's of version {want}: run the same one")
+                    .into()
             }
             Self::NotSharedMemory => "what stands there is no shared memory: remove it by other means".into(),
             Self::AddressInUse => "another mapping is at that address: choose another or none".into(),

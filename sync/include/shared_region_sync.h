@@ -29,7 +29,7 @@ typedef struct { _Atomic uint32_t word, generation, claim, reserved; } srs_slot;
 
 typedef struct { _Atomic uint32_t done, begun, magic, version, size; srs_mutex lock; } srs_once;
 
-/* Two buffers follow, each of the value's size rounded up to 8; the version's lowest bit says which is the present one. */
+/* It starts at a multiple of 8. Two buffers follow, each of the value's size rounded up to 8; the version's lowest bit says which is the present one. */
 typedef struct { srs_event changed; _Atomic uint32_t reserved; srs_mutex lock; } srs_versioned;
 
 #define SRS_PADDED(size) (((size) + 7) / 8 * 8)
@@ -38,13 +38,20 @@ static inline uint32_t srs_event_count(const srs_event *event) {
     return atomic_load_explicit(&((srs_event *)event)->word, memory_order_acquire) / 4;
 }
 
+/* The call whose time is a `struct timespec` of this program. */
+#ifdef SYS_futex_time64
+#define SRS_FUTEX (sizeof(time_t) > sizeof(long) ? SYS_futex_time64 : SYS_futex)
+#else
+#define SRS_FUTEX SYS_futex
+#endif
+
 /* Sleeps until the count is another than `seen`, or until `deadline` of CLOCK_MONOTONIC; 0, or ETIMEDOUT. */
 static inline int srs_event_wait(srs_event *event, uint32_t seen, const struct timespec *deadline) {
     for (;;) {
         uint32_t word = atomic_load_explicit(&event->word, memory_order_acquire);
         if (word / 4 != seen) return 0;
         if (!(word & 1) && !atomic_compare_exchange_strong(&event->word, &word, word | 1)) continue;
-        if (syscall(SYS_futex, &event->word, FUTEX_WAIT_BITSET, word | 1, deadline, NULL, ~0u) && errno == ETIMEDOUT)
+        if (syscall(SRS_FUTEX, &event->word, FUTEX_WAIT_BITSET, word | 1, deadline, NULL, ~0u) && errno == ETIMEDOUT)
             return srs_event_count(event) == seen ? ETIMEDOUT : 0;
     }
 }

@@ -1,5 +1,6 @@
 //! A program in C reads a value, waits for an event, and notifies; the header's layouts are those of the crate.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
@@ -19,13 +20,42 @@ shared_layout! {
 
 #[test]
 fn a_program_in_c_takes_part() {
-    let program = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("reader-{}", std::process::id()));
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reader.c");
-    let compiled = Command::new("cc").args(["-O2", "-Wall", "-Werror", "-o"]).arg(&program).arg(source).status();
-    match compiled {
-        Ok(status) => assert!(status.success()),
-        Err(error) => return println!("skipped: no cc: {error}"),
+    takes_part("native", &["cc"]);
+}
+
+#[test]
+fn a_program_of_32_bits_takes_part() {
+    takes_part("32", &["cc", "-m32"]);
+}
+
+#[test]
+fn a_program_of_another_c_library_takes_part() {
+    takes_part(
+        "musl",
+        &["musl-gcc", "-static", "-idirafter", "/usr/include", "-idirafter", "/usr/include/x86_64-linux-gnu"],
+    );
+}
+
+/// Runs the program beside this one, as this compiler makes it.
+fn takes_part(name: &str, compiler: &[&str]) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let compile = |source: &Path, program: &Path| {
+        let [command, arguments @ ..] = compiler else { unreachable!("a command") };
+        let arguments = arguments.iter().copied().chain(["-O2", "-Wall", "-Werror", "-o"]);
+        Command::new(command).args(arguments).arg(program).arg(source).output()
+    };
+    let program = folder.join(format!("reader-{name}-{}", std::process::id()));
+    // Whether there is such a compiler is asked by a program that needs nothing of ours.
+    let empty = folder.join(format!("empty-{name}-{}.c", std::process::id()));
+    std::fs::write(&empty, "#include <stdio.h>\nint main(void) { return puts(\"\") < 0; }\n").unwrap();
+    let makes = compile(&empty, &program).is_ok_and(|output| output.status.success());
+    std::fs::remove_file(empty).unwrap();
+    if !makes {
+        return println!("skipped: {compiler:?} makes no programs here");
     }
+    let compiled = compile(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reader.c"), &program).unwrap();
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+
     let region = Posix.create_unnamed(&CreateOptions::new(4096)).unwrap();
     let board: &Board = region.view(0).unwrap();
     let input = region.descriptor().unwrap().try_clone_to_owned().unwrap();

@@ -228,3 +228,42 @@ fn a_holder_that_is_no_member_is_recovered_and_not_waited_for() {
         guard.repaired();
     }
 }
+
+#[test]
+fn no_thread_of_a_dead_holder_writes_any_more_once_the_next_one_has_the_lock() {
+    on_each_named(|region| {
+        let (me, board) = (join(region), board(region));
+        for _ in 0..common::rounds(30) {
+            board.counters[1].store(0, SeqCst);
+            let mut role = Role::start("locks_and_hammers", region);
+            until(|| board.counters[1].load(SeqCst) == 1 && board.counters[3].load(SeqCst) != 0);
+            role.0.kill().unwrap();
+            // As soon as it can be had.
+            let mut guard = loop {
+                if let Ok(guard) = me.lock(&board.mutex, TRY) {
+                    break guard;
+                }
+            };
+            let then = board.counters[3].load(SeqCst);
+            for _ in 0..100_000 {
+                assert_eq!(board.counters[3].load(SeqCst), then, "a dead one writes");
+            }
+            assert!(guard.recovered());
+            guard.repaired();
+            drop(guard);
+            board.counters[3].store(0, SeqCst);
+        }
+    });
+}
+
+#[test]
+#[ignore = "a role"]
+fn locks_and_hammers() {
+    let Some(region) = region_of_role() else { return };
+    let (me, board) = (join(&region), board(&region));
+    let _guard = me.lock(&board.mutex, LONG).unwrap();
+    board.counters[1].store(1, SeqCst);
+    for count in 1.. {
+        board.counters[3].store(count, Relaxed);
+    }
+}
