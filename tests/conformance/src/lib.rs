@@ -10,6 +10,8 @@
 #[doc(hidden)]
 pub mod checks;
 mod list;
+#[doc(hidden)]
+pub mod programs;
 pub mod support;
 pub mod sut;
 
