@@ -7,4 +7,5 @@ pub mod race;
 pub mod run;
 #[cfg(target_os = "linux")]
 pub mod seccomp;
+mod summary;
 pub mod trace;

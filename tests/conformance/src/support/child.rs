@@ -30,7 +30,7 @@ pub const NOBODY: u32 = 65534;
 
 /// Says on the terminal, past the test runner's capture, that a check cannot run here.
 pub fn skip<S: Sut>(reason: &str) {
-    if !super::run::skipped() {
+    if !super::run::skipped(reason) {
         return;
     }
     let thread = std::thread::current();

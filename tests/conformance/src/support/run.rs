@@ -1,11 +1,12 @@
 //! How a check is run as a test.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, PoisonError};
 
 use super::child::{self, skip};
+use super::summary;
 use crate::Sut;
 
 /// Where the tests of each implementation stand, by its label: there is the entry of its second processes.
@@ -14,8 +15,8 @@ static PLACES: Mutex<Option<HashMap<&'static str, String>>> = Mutex::new(None);
 thread_local! {
     /// Whether the check that runs is of an implementation whose regions other processes cannot have, and so its label.
     static ALONE: Cell<bool> = const { Cell::new(false) };
-    /// Whether the check that runs has skipped.
-    static SKIPPED: Cell<bool> = const { Cell::new(false) };
+    /// Why the check that runs has skipped.
+    static SKIPPED: RefCell<Option<String>> = const { RefCell::new(None) };
     /// Whether skips are not said.
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
@@ -29,14 +30,19 @@ pub fn run<S: Sut>(module: &'static str, check: &'static str, run: fn()) {
     let child = place.map_or_else(|| "child".to_owned(), |within| format!("{within}::child"));
     PLACES.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().insert(S::LABEL, child);
     ALONE.set(!S::shares_with_processes());
-    SKIPPED.set(false);
+    SKIPPED.take();
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(()) => {}
         Err(payload) if payload.is::<Skip>() => skip::<S>("its regions are of one process alone"),
         Err(payload) => resume_unwind(payload),
     }
+    let skipped = SKIPPED.take();
     let must_run = std::env::var_os("CONFORMANCE_SKIPS").is_some_and(|value| value == "fail");
-    assert!(!(SKIPPED.get() && must_run), "{check} was skipped, and CONFORMANCE_SKIPS=fail");
+    let refused = if must_run { skipped.clone() } else { None };
+    summary::take_down(S::LABEL, check, skipped);
+    if let Some(reason) = refused {
+        panic!("{check} was skipped ({reason}), and CONFORMANCE_SKIPS=fail");
+    }
 }
 
 /// Runs a check without a test of its own, and without a word where it skips.
@@ -58,8 +64,8 @@ pub(super) fn place_of<S: Sut>() -> String {
 }
 
 /// Takes down that the check that runs here has skipped; says whether that is to be said.
-pub(super) fn skipped() -> bool {
-    SKIPPED.set(true);
+pub(super) fn skipped(reason: &str) -> bool {
+    SKIPPED.set(Some(reason.to_owned()));
     !QUIET.get()
 }
 
