@@ -25,6 +25,11 @@ impl Terminal {
         command.stdin(pty.slave.try_clone().unwrap()).stdout(pty.slave.try_clone().unwrap()).stderr(pty.slave);
         let own_session = || {
             nix::unistd::setsid()?;
+            // Whoever runs the tests in the background may have it ignored, and that is inherited.
+            // SAFETY: the default is no handler of this program.
+            unsafe {
+                nix::sys::signal::signal(nix::sys::signal::Signal::SIGINT, nix::sys::signal::SigHandler::SigDfl)
+            }?;
             // SAFETY: standard input is the terminal, and 0 asks not to take it from another session. ioctl_tty(2).
             nix::errno::Errno::result(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) })?;
             Ok(())

@@ -9,6 +9,7 @@
 
 #[doc(hidden)]
 pub mod checks;
+pub mod contract;
 mod list;
 #[doc(hidden)]
 pub mod programs;

@@ -1,8 +1,9 @@
-//! Holds `COVERAGE.md` against the checks that exist, both ways.
+//! Holds the pages of the contract against the checks that exist, both ways.
 
 use std::collections::BTreeSet;
 
 use shared_region_conformance::CHECKS;
+use shared_region_conformance::contract::clauses;
 
 /// Every clause of the contract.
 const CLAUSES: &str = "N1 N2 N3 N4 N5 \
@@ -23,28 +24,15 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("native", include_str!("../../../native.rs")),
 ];
 
-/// The rows of the table: a clause, and the checks named beside it.
-fn rows() -> Vec<(&'static str, Vec<&'static str>)> {
-    let table = include_str!("../../COVERAGE.md").lines().filter(|line| line.starts_with("| "));
-    let cells = table.map(|line| line.trim_matches('|').split_once('|').unwrap());
-    cells
-        .skip(1)
-        .map(|(clause, checks)| {
-            let quoted = checks.split('`').skip(1).step_by(2);
-            (clause.trim(), quoted.filter(|text| text.contains("::")).collect())
-        })
-        .collect()
-}
-
 #[test]
-fn the_table_has_a_row_for_every_clause_in_order() {
-    let clauses: Vec<_> = rows().into_iter().map(|(clause, _)| clause).collect();
+fn the_pages_have_every_clause_in_order() {
+    let clauses: Vec<_> = clauses().map(|(clause, _)| clause).collect();
     assert_eq!(clauses, CLAUSES.split_whitespace().collect::<Vec<_>>());
 }
 
 #[test]
-fn every_check_that_the_table_names_exists() {
-    for (clause, checks) in rows() {
+fn every_check_that_a_page_names_exists() {
+    for (clause, checks) in clauses() {
         for check in checks {
             let (module, name) = check.split_once("::").unwrap();
             let head = format!("fn {name}() {{");
@@ -57,8 +45,8 @@ fn every_check_that_the_table_names_exists() {
 }
 
 #[test]
-fn every_check_stands_in_the_table() {
-    let named: BTreeSet<_> = rows().into_iter().flat_map(|(_, checks)| checks).collect();
+fn every_check_stands_on_a_page() {
+    let named: BTreeSet<_> = clauses().flat_map(|(_, checks)| checks).collect();
     let missing: Vec<_> = CHECKS.iter().filter(|check| !named.contains(*check)).collect();
     assert!(missing.is_empty(), "no clause names {missing:#?}");
 }
