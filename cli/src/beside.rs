@@ -32,8 +32,8 @@ pub(crate) fn unnamed(all: bool, people: &mut People) -> Vec<Item> {
     wanted.map(item).collect()
 }
 
-fn mappings(holders: &[Holder]) -> impl Iterator<Item = usize> {
-    holders.iter().map(|holder| holder.mappings().len())
+fn mappings(holders: &[Holder]) -> impl Iterator<Item = (u32, usize)> {
+    holders.iter().map(|holder| (holder.pid(), holder.mappings().len()))
 }
 
 /// Named semaphores, and files in subdirectories.

@@ -128,7 +128,7 @@ fn objects(wanted: Wanted, people: &mut People) -> Result<Vec<Item>, Error> {
 }
 
 fn held(item: &mut Item, holders: &Holders) {
-    item.held(holders.processes().iter().map(|holder| holder.mappings().len()), holders.is_complete());
+    item.held(holders.processes().iter().map(|holder| (holder.pid(), holder.mappings().len())), holders.is_complete());
 }
 
 /// Says who has an object, as `shm ls` does.

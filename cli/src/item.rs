@@ -31,6 +31,8 @@ pub(crate) struct Item {
     pub(crate) attached: Option<u64>,
     /// Whether there are no more than those.
     pub(crate) attached_exact: bool,
+    /// The processes that were seen to have it; nobody looks for those of segments, which the system counts.
+    pub(crate) pids: Vec<u32>,
     pub(crate) status: Statuses,
     #[serde(serialize_with = "as_time")]
     pub(crate) changed: Option<SystemTime>,
@@ -130,6 +132,7 @@ impl Item {
             resident: Some(stat.allocated()),
             attached: None,
             attached_exact: false,
+            pids: Vec::new(),
             status: Statuses::default(),
             changed: Some(stat.changed()),
             creator_uid: None,
@@ -170,6 +173,7 @@ impl Item {
             resident: stat.resident(),
             attached: Some(stat.attach_count()),
             attached_exact: true,
+            pids: Vec::new(),
             status,
             changed: Some(stat.change_time()),
             creator_uid: Some(stat.creator_uid()),
@@ -180,10 +184,15 @@ impl Item {
         }
     }
 
-    /// Says who has it, for those that the system does not count: a mapping counts as one, and so does a process that only
-    /// has it open.
-    pub(crate) fn held(&mut self, mappings: impl Iterator<Item = usize>, complete: bool) {
-        self.attached = Some(mappings.map(|mappings| mappings.max(1) as u64).sum());
+    /// Says who has it and how many times mapped, for those that the system does not count: a mapping counts as one, and so
+    /// does a process that only has it open.
+    pub(crate) fn held(&mut self, holders: impl Iterator<Item = (u32, usize)>, complete: bool) {
+        let mut attached = 0;
+        for (pid, mappings) in holders {
+            attached += mappings.max(1) as u64;
+            self.pids.push(pid);
+        }
+        self.attached = Some(attached);
         self.attached_exact = complete;
     }
 

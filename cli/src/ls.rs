@@ -13,6 +13,7 @@ use crate::beside;
 use crate::failure::Failure;
 use crate::inventory::{self, Listed, Wanted};
 use crate::item::{Item, Status};
+use crate::people::command;
 use crate::size::show;
 use crate::table::{self, Table, left, names, right};
 
@@ -24,7 +25,8 @@ use crate::table::{self, Table, left, names, right};
 ///
 /// ATTACHED counts mappings, and processes that only have an object open; `≥ n` says that some processes could not be
 /// looked into. STATUS is removed (gone once nobody has it attached; such a POSIX object is posix:#INODE/NAME, after the
-/// name that it had), locked (in memory, by SHM_LOCK), or orphan.
+/// name that it had), locked (in memory, by SHM_LOCK), or orphan. HOLDERS are the processes that were seen to have a POSIX
+/// object, PID/COMMAND; of a segment `shm stat` tells them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -67,6 +69,7 @@ enum Column {
     Changed,
     Cpid,
     Creator,
+    Holders,
 }
 
 pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
@@ -115,6 +118,7 @@ fn sort(items: &mut [Item], column: Column) {
         Column::Changed => items.sort_by_key(|item| Reverse(item.changed)),
         Column::Cpid => items.sort_by_key(|item| item.creator_pid),
         Column::Creator => items.sort_by(|one, other| one.creator_command.cmp(&other.creator_command)),
+        Column::Holders => items.sort_by_key(|item| Reverse(item.pids.len())),
     }
 }
 
@@ -147,6 +151,7 @@ impl Column {
             Self::Changed => right("CHANGED", 4),
             Self::Cpid => right("CPID", 8),
             Self::Creator => left("CREATOR", 6),
+            Self::Holders => left("HOLDERS", 10),
         }
     }
 
@@ -166,8 +171,18 @@ impl Column {
             Self::Changed => item.changed.map(time).unwrap_or_default(),
             Self::Cpid => item.creator_pid.map(|pid| pid.to_string()).unwrap_or_default(),
             Self::Creator => item.creator_command.clone().unwrap_or_default(),
+            Self::Holders => holders(item),
         }
     }
+}
+
+/// Who was seen to have it, in one word.
+fn holders(item: &Item) -> String {
+    let holder = |&pid: &u32| match command(pid) {
+        Some(command) => format!("{pid}/{}", command.replace(' ', "_")),
+        None => pid.to_string(),
+    };
+    item.pids.iter().map(holder).collect::<Vec<_>>().join(",")
 }
 
 /// How many have it, or how many at least.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{BACKENDS, Region, SHM, alone, namespaces, ok, shm};
 
 /// The fields of the README's table.
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 18] = [
     "attached",
     "attached_exact",
     "backend",
@@ -21,6 +21,7 @@ const FIELDS: [&str; 17] = [
     "mode",
     "native_id",
     "owner",
+    "pids",
     "resident",
     "size",
     "status",
@@ -65,7 +66,7 @@ fn piped_it_is_one_line_of_words_for_each() {
         header,
         [
             "ID", "NATIVE", "OWNER", "GROUP", "MODE", "SIZE", "RESIDENT", "ATTACHED", "STATUS", "CHANGED", "CPID",
-            "CREATOR"
+            "CREATOR", "HOLDERS"
         ]
     );
     let line: Vec<&str> = lines.find(|line| line.starts_with(&posix.0)).unwrap().split_whitespace().collect();
@@ -252,6 +253,7 @@ for options in [], ["--all"], ["--all", "--json"]: subprocess.run([os.environ["S
         ] {
             let line = table.iter().find(|line| named(line, start, end)).unwrap_or_else(|| panic!("{end}: {said}"));
             assert_eq!((line[5], line[7], line[8]), (size, attached, status), "{said}");
+            assert_eq!(line[12].ends_with("/python3"), status == "removed", "{said}");
         }
         for (start, end) in [("memfd:#", "/mem"), ("semaphore:/s", ""), ("/dev/shm/sub/file", "")] {
             assert_eq!(table.iter().any(|line| named(&line, start, end)), all, "{start}: {said}");
@@ -266,4 +268,5 @@ for options in [], ["--all"], ["--all", "--json"]: subprocess.run([os.environ["S
     // It is no identity, as another object may have the name.
     assert_eq!(shm(["rm", removed["id"].as_str().unwrap()]).output().unwrap().status.code(), Some(2));
     assert_eq!((&removed["backend"], &removed["resident"]), (&"posix".into(), &8192.into()));
+    assert_eq!(removed["pids"].as_array().unwrap().len(), 1);
 }
