@@ -8,7 +8,7 @@ use shared_region::{AnyBackend, Backend, RegionName};
 /// Makes a test for each backend of the build out of one function, which is generic over its backend: it gets that, and a
 /// name that nothing else has. What has the name afterwards is removed, also when the test fails.
 ///
-/// Attributes, such as `#[ignore]`, count for each of the tests. These are `function::posix` and `function::sysv`. Where this build or machine has no such backend, it says `skipped:`
+/// Attributes, such as `#[ignore]`, count for each of the tests; `#[should_panic]` fails where a backend is missing. These are `function::posix` and `function::sysv`. Where this build or machine has no such backend, it says `skipped:`
 /// and why.
 ///
 /// # Examples

@@ -19,11 +19,9 @@ for_each_backend! {
         Ok(())
     }
 
-    #[cfg(unix)]
-    #[should_panic(expected = "on purpose")]
-    fn a_program_that_panics(backend, name) {
-        drop(backend.create_new(name, &CreateOptions::new(100)).unwrap());
-        panic!("on purpose");
+    #[ignore = "attributes count for each"]
+    fn a_program_that_is_not_run(_backend, _name) {
+        unreachable!();
     }
 }
 
