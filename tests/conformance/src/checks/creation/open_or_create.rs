@@ -132,8 +132,9 @@ fn compare<S: Sut>(name: &RegionName, creations: u32, removals: u32) {
     if S::backend().capabilities().atomic_init() {
         assert_eq!(creations, objects);
     } else {
-        // One can be removed before its creator has it mapped, who makes another then.
-        assert!((objects / 2..=objects).contains(&creations), "{creations} {objects}");
+        // One can be removed before its creator has it mapped, who makes another then. How many are lost so is up to
+        // the scheduler; that each call told the truth is seen by the numbers in the objects.
+        assert!(creations <= objects, "{creations} creations of {objects} objects");
     }
 }
 
@@ -201,7 +202,14 @@ pub fn open_or_create_never_fails_though_another_removes_all_the_time<S: Sut>() 
         let result = S::backend().open_or_create(&name, &CreateOptions::new(SIZE));
         let (region, created) = result.unwrap();
         assert_eq!(region.len(), SIZE);
-        creations += u32::from(created);
+        // Nobody else creates: what was not made by this call is what the last creation made.
+        let id = region.atomic_u64(ID).unwrap();
+        if created {
+            creations += 1;
+            assert_eq!(id.swap(u64::from(creations), SeqCst), 0, "an object that had stood before was called new");
+        } else {
+            assert_eq!(id.load(SeqCst), u64::from(creations), "a new object was called an old one");
+        }
         calls += 1;
         calls >= rounds(1000) && race.count(REMOVALS).load(SeqCst) as usize >= rounds(300)
     });
