@@ -384,7 +384,7 @@ pub trait Backend: Debug + Send + Sync {
     ///
     /// - [`InvalidName`](ErrorKind::InvalidName): the identity belongs to another backend.
     fn metadata_id(&self, id: &RegionId) -> Result<Metadata> {
-        Err(unsupported(id, "look at", "this backend tells about open regions only: open it"))
+        Err(unsupported(self.name(), id, "look at", "this backend tells about open regions only: open it"))
     }
 
     /// Changes a region's permission bits without opening it, so that an owner whom the mode keeps out can give it back
@@ -417,7 +417,7 @@ pub trait Backend: Debug + Send + Sync {
     /// - [`InvalidName`](ErrorKind::InvalidName): the identity belongs to another backend.
     fn set_mode_id(&self, id: &RegionId, mode: u32) -> Result<()> {
         let _ = mode;
-        Err(unsupported(id, "set the mode of", "this backend changes open regions only: open it"))
+        Err(unsupported(self.name(), id, "set the mode of", "this backend changes open regions only: open it"))
     }
 
     /// Gives a region to another user, another group, or both, without opening it; `None` leaves one as it is.
@@ -445,7 +445,7 @@ pub trait Backend: Debug + Send + Sync {
     /// - [`InvalidName`](ErrorKind::InvalidName): the identity belongs to another backend.
     fn set_owner_id(&self, id: &RegionId, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let _ = (uid, gid);
-        Err(unsupported(id, "set the owner of", "this backend changes open regions only: open it"))
+        Err(unsupported(self.name(), id, "set the owner of", "this backend changes open regions only: open it"))
     }
 
     /// Finds out which processes hold a region, this one too, and how.
@@ -480,8 +480,12 @@ pub trait Backend: Debug + Send + Sync {
     ///
     /// - [`InvalidName`](ErrorKind::InvalidName): the identity belongs to another backend.
     fn holders_id(&self, id: &RegionId) -> Result<Holders> {
-        let found = self.holders_ids(std::slice::from_ref(id)).map_err(|error| error.region(id))?;
-        found.into_iter().next().unwrap_or_else(|| Err(unsupported(id, HOLDERS, "this backend did not say")))
+        let untold = |why| unsupported(self.name(), id, HOLDERS, why);
+        match self.holders_ids(std::slice::from_ref(id)) {
+            Ok(found) => found.into_iter().next().unwrap_or_else(|| Err(untold("this backend did not say"))),
+            Err(_) if id.backend() != self.name() => Err(untold("it is another's")),
+            Err(error) => Err(error.region(id)),
+        }
     }
 
     /// Finds out who holds each of many regions, by one look at all processes. The answers are in the order of `ids`, each
@@ -532,7 +536,12 @@ pub trait Backend: Debug + Send + Sync {
     ///
     /// - [`InvalidName`](ErrorKind::InvalidName): the identity belongs to another backend; nothing is removed.
     fn remove_id_if_unused(&self, id: &RegionId) -> Result<bool> {
-        Err(unsupported(id, "remove if unused", "this backend cannot tell who holds a region: ask those who use it"))
+        Err(unsupported(
+            self.name(),
+            id,
+            "remove if unused",
+            "this backend cannot tell who holds a region: ask those who use it",
+        ))
     }
 
     /// Lists the regions of the backend's store, also those that the caller may not open, but not those that were
@@ -553,9 +562,12 @@ pub trait Backend: Debug + Send + Sync {
 /// What [`Backend::holders`] and its kin try.
 pub(crate) const HOLDERS: &str = "find the holders of";
 
-/// Says that a backend lacks a call that it may lack.
-fn unsupported(id: &RegionId, operation: &'static str, why: &'static str) -> Error {
-    Error::new(ErrorKind::Unsupported).operation(operation).region(id).reason(why)
+/// Says that a backend lacks a call that it may lack; of another's identity it says that first.
+fn unsupported(backend: &'static str, id: &RegionId, operation: &'static str, why: &'static str) -> Error {
+    if id.backend() != backend {
+        return id.foreign_to(backend).operation(operation);
+    }
+    Error::new(ErrorKind::Unsupported).context(operation, backend, Some(id)).reason(why)
 }
 
 /// Refuses an identity of another backend.

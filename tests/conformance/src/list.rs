@@ -513,7 +513,6 @@ roles! {
         probes,
         probes_once,
         asks_for_addresses,
-        shrinks,
         loses_pages,
         frees_pages,
     }

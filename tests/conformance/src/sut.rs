@@ -66,6 +66,11 @@ pub trait Sut: Debug + 'static {
         None
     }
 
+    /// Some where whoever removes or replaces takes turns by a lock (`flock`) on the object.
+    fn takes_turns_by_a_lock() -> Option<()> {
+        None
+    }
+
     /// Makes a private store of `bytes` around a second process.
     fn small_store(bytes: u64) -> Option<Confinement> {
         let _ = bytes;
@@ -357,6 +362,10 @@ impl<S: Known> Sut for AnySut<S> {
 
     fn maps_by_descriptor() -> Option<()> {
         S::maps_by_descriptor()
+    }
+
+    fn takes_turns_by_a_lock() -> Option<()> {
+        S::takes_turns_by_a_lock()
     }
 
     fn small_store(bytes: u64) -> Option<Confinement> {

@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use crate::sut::{Confinement, Sut};
 /// Tells a second process where those that it starts itself begin.
 pub(super) const PLACE: &str = "SHARED_REGION_PLACE";
 const TASK: &str = "SHARED_REGION_TASK";
+const FIRST: &str = "SHARED_REGION_FIRST";
 const SEPARATOR: char = '\u{1f}';
 
 /// Somebody who is neither root nor an owner of anything.
@@ -55,7 +57,7 @@ pub fn role<S: Sut>(role: &str) -> Role {
     S::backend(); // the first process sets up what the second relies on
     let mut command = Command::new("/proc/self/exe");
     command.args(["--exact", &place, "--ignored", "--nocapture", "--test-threads=1"]);
-    command.env(PLACE, &place).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.env(PLACE, &place).env(FIRST, first_process().to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
     Role { command, task: format!("{}{SEPARATOR}{role}", S::LABEL) }
 }
 
@@ -160,6 +162,17 @@ impl Drop for Second {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The number of the process that the tests run in, which is the same in all that they start: so that a backend that needs
+/// a server, or a place of its own, finds the one that the first process has made.
+#[must_use]
+pub fn first_process() -> u32 {
+    // Found out once, as a forked child has a number of its own.
+    static FOUND: LazyLock<u32> = LazyLock::new(|| {
+        std::env::var(FIRST).ok().and_then(|number| number.parse().ok()).unwrap_or_else(std::process::id)
+    });
+    *FOUND
 }
 
 /// In a second process: what it is to do.

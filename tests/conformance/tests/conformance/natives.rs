@@ -138,6 +138,10 @@ mod posix {
             Some(())
         }
 
+        fn takes_turns_by_a_lock() -> Option<()> {
+            Some(())
+        }
+
         fn small_store(bytes: u64) -> Option<Confinement> {
             Some(private_tmpfs("/dev/shm", &format!("size={bytes}")))
         }

@@ -218,8 +218,8 @@ fn fits(kind: &str, errno: Errno) -> bool {
         Errno::ENOSPC => &["NoSpace", "LimitExceeded"],
         Errno::EMFILE => &["LimitExceeded"],
         Errno::ENOSYS => &["BackendUnavailable", "Unsupported"],
-        // With an id that has gone; of a size that the system does not grant.
-        Errno::EINVAL => &["Unexpected", "NotFound", "LimitExceeded"],
+        // With an id that has gone; of a size that the system does not grant; by a flag that it does not know.
+        Errno::EINVAL => &["Unexpected", "NotFound", "LimitExceeded", "Unsupported"],
         _ => &["Unexpected"],
     };
     kinds.contains(&kind)

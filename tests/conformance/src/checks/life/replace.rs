@@ -88,7 +88,7 @@ pub fn who_keeps_the_lock_makes_replacing_busy_and_delays_removal<S: Sut>() {
     let old = create::<S>(&name, 5000);
     let Ok(descriptor) = old.descriptor() else { return skip::<S>("there is nothing to lock") };
     let descriptor = descriptor.try_clone_to_owned().unwrap();
-    if !S::backend().capabilities().grow() {
+    if S::takes_turns_by_a_lock().is_none() {
         return skip::<S>("it takes no lock");
     }
     let lock = Flock::lock(descriptor, FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap();
