@@ -47,12 +47,14 @@ pub struct Object {
     pub(crate) writable: bool,
     /// Device and inode, where they were told when it was opened.
     identity: Option<(u64, u64)>,
+    /// The size of the huge pages that an adopted object consists of.
+    huge_page: Option<usize>,
 }
 
 impl Object {
     /// Keeps what a stat said of the file, for [`identity`](Self::identity).
     pub(crate) fn new(file: File, writable: bool, stat: Option<&Stat>) -> Self {
-        Self { file, writable, identity: stat.map(|stat| (stat.device(), stat.inode())) }
+        Self { file, writable, identity: stat.map(|stat| (stat.device(), stat.inode())), huge_page: None }
     }
 
     /// Creates an object in the store that has no name yet, readable and writable here, of size 0.
@@ -250,6 +252,13 @@ impl Object {
         sys::retry(|| fchown(&self.file, uid, gid))
     }
 
+    /// Returns the size of the huge pages that an adopted object consists of; `None` for ordinary pages, and for objects
+    /// that were made or opened here.
+    #[must_use]
+    pub fn huge_page_size(&self) -> Option<usize> {
+        self.huge_page
+    }
+
     /// Maps the first `len` bytes, shared with everybody else who does.
     ///
     /// This does not look at the object's size. Where it ends before `len`, touching a page that lies
@@ -259,7 +268,9 @@ impl Object {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput` (`EINVAL`): `len` is 0 or more than `isize::MAX`.
+    /// - `InvalidInput` (`EINVAL`): `len` is 0 or more than `isize::MAX`, or no multiple of the
+    ///   [huge pages](Self::huge_page_size) that an adopted object consists of, of which a part can be neither touched nor
+    ///   unmapped.
     /// - `PermissionDenied` (`EACCES`): [`ReadWrite`](MapAccess::ReadWrite) and the descriptor is not;
     ///   `EPERM`: the object is sealed against writing.
     /// - `OutOfMemory` (`ENOMEM`): no room in the address space, `RLIMIT_AS`, or too many mappings.
@@ -298,7 +309,8 @@ impl Object {
     }
 
     fn map_by(&self, options: &MmapOptions, len: usize, access: MapAccess) -> io::Result<Mapping> {
-        if len == 0 || isize::try_from(len).is_err() {
+        let partial = self.huge_page.is_some_and(|page| len % page != 0);
+        if len == 0 || isize::try_from(len).is_err() || partial {
             return Err(sys::error(libc::EINVAL));
         }
         let raw = sys::retry(|| match access {
@@ -321,7 +333,7 @@ impl Object {
     #[doc(alias("dup", "F_DUPFD_CLOEXEC"))]
     pub fn try_clone(&self) -> io::Result<Self> {
         let file = sys::retry(|| self.file.try_clone())?;
-        Ok(Self { file, writable: self.writable, identity: self.identity })
+        Ok(Self { file, ..*self })
     }
 }
 
@@ -368,7 +380,8 @@ impl TryFrom<OwnedFd> for Object {
         if access == OFlag::O_WRONLY {
             return Err(sys::error(libc::EACCES));
         }
-        Ok(Self::new(file, access == OFlag::O_RDWR, Some(&stat)))
+        let huge_page = if sys::is_of_huge_pages(&file, &stat)? { Some(stat.block_size() as usize) } else { None };
+        Ok(Self { huge_page, ..Self::new(file, access == OFlag::O_RDWR, Some(&stat)) })
     }
 }
 

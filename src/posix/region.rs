@@ -81,6 +81,17 @@ pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<PosixRegion> 
     })
 }
 
+/// Refuses a size that `fallocate` can give to an object of huge pages, though none of its own calls would.
+fn check_huge_pages(object: &Object, len: usize) -> Result<()> {
+    match object.huge_page_size() {
+        Some(page) if len % page != 0 => Err(Error::new(ErrorKind::InvalidSize).reason(format!(
+            "{len} bytes are not a multiple of {page}, a huge page's, and the rest can be neither touched nor unmapped: \
+             whoever made it has to round up"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 impl PosixRegion {
     /// Creates an object under a name of which only POSIX knows, as [`Backend::create_new`] does under a portable one.
     ///
@@ -137,7 +148,8 @@ impl PosixRegion {
     ///   [`require_seals`](OpenOptions::require_seals) asks for.
     /// - [`NotReady`](ErrorKind::NotReady): its size is 0.
     /// - [`SizeMismatch`](ErrorKind::SizeMismatch): it is smaller than [`min_size`](OpenOptions::min_size).
-    /// - [`InvalidSize`](ErrorKind::InvalidSize): its size is over `isize::MAX`.
+    /// - [`InvalidSize`](ErrorKind::InvalidSize): its size is over `isize::MAX`, or not one of whole huge pages though it
+    ///   consists of them.
     /// - [`Unsupported`](ErrorKind::Unsupported): a fixed address is asked for.
     pub fn from_fd(fd: OwnedFd, options: &OpenOptions) -> Result<Self> {
         let subject = Subject::unnamed("adopt");
@@ -149,6 +161,7 @@ impl PosixRegion {
         let stat = object.stat().map_err(|error| subject.failed(&error))?;
         options.validate_owner(stat.uid()).map_err(told)?;
         let len = options.validate_size(stat.len()).map_err(told)?;
+        check_huge_pages(&object, len).map_err(told)?;
         let mapping = match options.get_access() {
             Access::ReadWrite if object.is_writable() => {
                 match object.map(len, MapAccess::ReadWrite) {
@@ -392,6 +405,7 @@ unsafe impl SharedRegion for PosixRegion {
             return Ok(());
         }
         let len = OpenOptions::new().validate_size(size).map_err(|error| self.describe(error, REFRESH))?;
+        check_huge_pages(object, len).map_err(|error| self.describe(error, REFRESH))?;
         self.mapping = self.map_alike(object, len).map_err(|error| self.failed(&error, REFRESH))?;
         Ok(())
     }

@@ -4,10 +4,12 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 #[cfg(target_os = "linux")]
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
+#[cfg(target_os = "linux")]
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use shared_region::{
@@ -197,6 +199,33 @@ fn a_descriptor_is_adopted_as_its_options_ask() {
     assert_eq!(adopt(&OPEN.expect_owner(owner)).unwrap().access(), Access::ReadWrite);
     assert_eq!(refused(OPEN.expect_owner(owner + 1)), ErrorKind::PermissionDenied);
     assert_eq!(refused(OPEN.fixed_address(1 << 30)), ErrorKind::Unsupported);
+}
+
+/// `ftruncate` gives an object of huge pages no such size, and `fallocate` does.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_object_that_ends_within_a_huge_page_is_not_adopted_and_not_refreshed() {
+    let object = File::from(memfd_create(c"huge", MFdFlags::MFD_HUGETLB).unwrap());
+    let page = object.metadata().unwrap().blksize() as usize;
+    let end_at = |len: usize| fallocate(&object, FallocateFlags::empty(), 0, len as libc::off_t);
+    if let Err(errno) = end_at(page) {
+        return super::skip(&format!("no huge page is free: raise vm.nr_hugepages ({errno})"));
+    }
+    let adopt = || PosixRegion::try_from(OwnedFd::from(object.try_clone().unwrap()));
+    let mut whole = adopt().unwrap();
+    assert_eq!(whole.len(), page);
+    end_at(page + 5000).unwrap();
+    for error in [adopt().unwrap_err(), whole.refresh().unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::InvalidSize, "{error}");
+        assert!(error.to_string().contains(&format!("{page}, a huge page's")), "{error}");
+    }
+    assert_eq!(whole.len(), page);
+    whole.write_at(page - 4, b"last").unwrap();
+    // It was mapped once, and can be unmapped.
+    let maps = || std::fs::read_to_string("/proc/self/maps").unwrap().matches("memfd:huge").count();
+    assert_eq!(maps(), 1);
+    drop(whole);
+    assert_eq!(maps(), 0);
 }
 
 #[test]

@@ -69,6 +69,10 @@ pub(crate) fn memfd(_debug_name: &CStr, _mode: u32, _huge_pages: bool) -> io::Re
     unsupported()
 }
 
+pub(crate) fn is_of_huge_pages(_file: &File, _stat: &Stat) -> io::Result<bool> {
+    Ok(false)
+}
+
 pub(crate) fn seals(_file: &File) -> io::Result<Seals> {
     unsupported()
 }

@@ -15,10 +15,11 @@ use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{shm_open, shm_unlink};
 use nix::sys::stat::Mode;
+use nix::sys::statfs::{HUGETLBFS_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::linkat;
 
-use super::{error, retry, touch};
+use super::{error, page_size, retry, touch};
 use crate::mapping::MapAccess;
 use crate::seals::Seals;
 use crate::stat::Stat;
@@ -78,6 +79,12 @@ pub(crate) fn unlink(name: &CStr) -> io::Result<()> {
 
 pub(crate) fn look(file: &File) -> io::Result<(EntryKind, Stat)> {
     retry(|| Ok(raw::fstat(file.as_fd())?)).map(|stat| told(&stat))
+}
+
+/// Whether a file consists of huge pages; only then does its file system have to be asked.
+pub(crate) fn is_of_huge_pages(file: &File, stat: &Stat) -> io::Result<bool> {
+    let larger = stat.block_size() > page_size() as u64;
+    Ok(larger && retry(|| Ok(fstatfs(file)?))?.filesystem_type() == HUGETLBFS_MAGIC)
 }
 
 #[allow(clippy::unnecessary_cast, reason = "the integers are narrower on some processors")]

@@ -12,7 +12,7 @@ const CLAUSES: &str = "N1 N2 N3 N4 N5 \
     P1 P2 P3 P4 \
     A1 A2 A3 A4 A5 A6 \
     L1 L2 L3 L4 L5 L6 L7 L8 L9 L10 L11 \
-    F1 F2 F3 S1 S2 S3 S4 S5 S6 Z1 Z2 H1 H2 H3 H4 H5 H6 H7 E1 E2 E3 E4 E5 D";
+    F1 F2 F3 S1 S2 S3 S4 S5 S6 S7 S8 Z1 Z2 H1 H2 H3 H4 H5 H6 H7 E1 E2 E3 E4 E5 D";
 
 /// The test programs beside this one, by their name.
 const ELSEWHERE: &[(&str, &str)] = &[

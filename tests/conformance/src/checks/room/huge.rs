@@ -1,4 +1,4 @@
-//! S, D: huge pages. What a mapping got is read from `/proc/self/smaps`.
+//! S7, S8: huge pages. What a mapping got is read from `/proc/self/smaps`.
 
 use std::fs;
 use std::path::Path;
