@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicI8, AtomicI16, AtomicI32, AtomicU8, AtomicU16, Ato
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
+use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
-use crate::options::{Access, Backoff};
+use crate::region::Access;
 use crate::region::{Describe, SharedRegion};
 
 /// A type whose shared reference may point into memory that other processes write.

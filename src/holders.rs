@@ -2,7 +2,7 @@
 
 #[cfg(any(feature = "posix", feature = "sysv"))]
 use crate::error::{Error, ErrorKind};
-use crate::options::Access;
+use crate::region::Access;
 
 /// The processes that hold a region, as far as could be seen. Made by [`Backend::holders`](crate::Backend::holders).
 ///

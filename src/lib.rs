@@ -64,7 +64,9 @@
 
 mod access;
 mod backend;
+mod backoff;
 mod denied;
+mod errno;
 mod error;
 mod holders;
 mod limits;
@@ -90,10 +92,10 @@ pub use holders::{HeldMapping, Holder, Holders};
 pub use limits::{MemoryLimit, memory_limits};
 pub use metadata::{Capabilities, ListEntry, Metadata};
 pub use name::{PosixName, RegionId, RegionName};
-pub use options::{Access, Allocation, CreateOptions, HugePages, OpenOptions, Removal};
+pub use options::{Allocation, CreateOptions, HugePages, OpenOptions, Removal};
 #[cfg(feature = "posix")]
 pub use posix::{Posix, PosixRegion};
-pub use region::SharedRegion;
+pub use region::{Access, SharedRegion};
 pub use seals::Seals;
 #[cfg(feature = "sysv")]
 pub use sysv::{Sysv, SysvRegion};

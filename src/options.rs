@@ -1,23 +1,15 @@
 //! How a region is created and opened: [`CreateOptions`], [`OpenOptions`] and what they choose from.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::access::SharedRegionExt;
+use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::check_memory_limits;
 use crate::memory;
 use crate::metadata::Capabilities;
-use crate::region::SharedRegion;
+use crate::region::{Access, SharedRegion};
 use crate::seals::Seals;
-
-/// Whether a mapping may be written through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Access {
-    /// Bytes may be read and written.
-    ReadWrite,
-    /// Bytes may be read; a store through a raw pointer is SIGSEGV.
-    ReadOnly,
-}
 
 /// When the memory behind a new region is set aside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -829,32 +821,5 @@ impl OpenOptions {
                 return Err(error);
             }
         }
-    }
-}
-
-/// Waits between attempts, longer each time, until a deadline.
-#[derive(Debug)]
-pub(crate) struct Backoff {
-    start: Instant,
-    patience: Duration,
-    pause: Duration,
-}
-
-impl Backoff {
-    const LONGEST: Duration = Duration::from_millis(5);
-
-    pub(crate) fn new(patience: Duration) -> Self {
-        Self { start: Instant::now(), patience, pause: Duration::from_micros(10) }
-    }
-
-    /// Sleeps a little; says `false` when the deadline had passed already.
-    pub(crate) fn pause(&mut self) -> bool {
-        let left = self.patience.saturating_sub(self.start.elapsed());
-        if left.is_zero() {
-            return false;
-        }
-        std::thread::sleep(self.pause.min(left));
-        self.pause = (self.pause * 2).min(Self::LONGEST);
-        true
     }
 }

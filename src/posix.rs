@@ -18,6 +18,7 @@ mod create;
 mod failure;
 mod handle;
 mod holders;
+mod open;
 mod publication;
 mod region;
 mod removal;
@@ -166,7 +167,7 @@ impl Backend for Posix {
     }
 
     fn open_id(&self, id: &RegionId, options: &OpenOptions) -> Result<PosixRegion> {
-        region::open(own(id, "open")?, options)
+        open::open(own(id, "open")?, options)
     }
 
     fn open_or_create_id(&self, id: &RegionId, options: &CreateOptions) -> Result<(PosixRegion, bool)> {

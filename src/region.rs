@@ -15,7 +15,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
 use crate::metadata::{Capabilities, Metadata};
 use crate::name::RegionId;
-use crate::options::Access;
+
+/// Whether a mapping may be written through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Bytes may be read and written.
+    ReadWrite,
+    /// Bytes may be read; a store through a raw pointer is SIGSEGV.
+    ReadOnly,
+}
 
 /// A region of memory, mapped into this process and shared with others.
 ///

@@ -16,6 +16,7 @@ mod failure;
 mod holders;
 mod region;
 mod removal;
+mod segment;
 
 pub(crate) use create::create_with;
 use failure::{failed, failed_on, find_failed};
@@ -89,7 +90,7 @@ fn metadata(stat: &SegmentStat) -> Metadata {
 /// Sets owner and mode of what an identity stands for.
 fn set(id: &RegionId, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>) -> Result<()> {
     let segment = find(id)?;
-    region::set(segment, uid, gid, mode).map_err(|error| failed_on(&error, segment))
+    segment::set(segment, uid, gid, mode).map_err(|error| failed_on(&error, segment))
 }
 
 /// Lets in identities of this backend only.
@@ -181,7 +182,7 @@ impl Backend for Sysv {
     fn metadata_id(&self, id: &RegionId) -> Result<Metadata> {
         let stat = find(own(id, "look at")?).and_then(|segment| {
             // The list knows more, and asks for no permission.
-            region::listed(segment).map_or_else(|| segment.stat(), Ok).map_err(|error| failed_on(&error, segment))
+            segment::listed(segment).map_or_else(|| segment.stat(), Ok).map_err(|error| failed_on(&error, segment))
         });
         stat.map(|stat| metadata(&stat)).map_err(|error| error.operation("look at").region(id))
     }

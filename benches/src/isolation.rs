@@ -8,8 +8,6 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unshare};
 use nix::unistd::{Pid, getgid, getuid};
 
-use crate::machine::Machine;
-
 /// Where POSIX objects live.
 const STORE: &str = "/dev/shm";
 
@@ -51,8 +49,8 @@ pub(crate) struct HugeStore(());
 
 impl HugeStore {
     /// Returns `None` where the store is the machine's, which is left as it is, or the kernel refuses.
-    pub(crate) fn remount(machine: &Machine) -> Option<Self> {
-        (machine.private_namespaces && remount("huge=advise").is_ok()).then_some(Self(()))
+    pub(crate) fn remount(is_private: bool) -> Option<Self> {
+        (is_private && remount("huge=advise").is_ok()).then_some(Self(()))
     }
 }
 

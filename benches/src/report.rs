@@ -11,6 +11,7 @@ use crate::limits::Verdict;
 use crate::machine::Machine;
 use crate::model::{Comparison, Group, Row, Skipped};
 
+mod canvas;
 mod lines;
 mod markdown;
 mod panels;

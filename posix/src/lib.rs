@@ -62,6 +62,7 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+mod access;
 mod holders;
 mod lock;
 mod mapping;
@@ -75,9 +76,10 @@ mod sys;
 mod unnamed;
 mod unused;
 
+pub use crate::access::MapAccess;
 pub use crate::holders::{HeldMapping, Holder, Holders, holders, holders_of, is_held};
 pub use crate::lock::Lock;
-pub use crate::mapping::{MapAccess, Mapping};
+pub use crate::mapping::Mapping;
 pub use crate::object::Object;
 pub use crate::open::OpenOptions;
 pub use crate::seals::Seals;

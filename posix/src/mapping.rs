@@ -5,17 +5,8 @@ use std::io;
 
 use memmap2::MmapRaw;
 
+use crate::access::MapAccess;
 use crate::sys;
-
-/// Says what a [`Mapping`] may do with the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MapAccess {
-    /// `PROT_READ | PROT_WRITE`; the descriptor must be for writing too.
-    ReadWrite,
-    /// `PROT_READ`: a store is a fault, `SIGSEGV`, and with a read-only descriptor `mprotect` cannot
-    /// change that.
-    ReadOnly,
-}
 
 /// Keeps bytes of a shared memory object mapped; made by [`Object::map`](crate::Object::map).
 ///

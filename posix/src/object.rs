@@ -11,7 +11,8 @@ use memmap2::MmapOptions;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 
-use crate::mapping::{MapAccess, Mapping};
+use crate::access::MapAccess;
+use crate::mapping::Mapping;
 use crate::stat::Stat;
 use crate::store::EntryKind;
 use crate::sys;

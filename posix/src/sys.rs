@@ -19,7 +19,7 @@ use nix::libc;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::unistd::{SysconfVar, sysconf};
 
-use crate::mapping::MapAccess;
+use crate::access::MapAccess;
 
 cfg_if::cfg_if! {
     if #[cfg(target_os = "linux")] {

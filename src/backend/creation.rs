@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::Backend;
+use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::RegionId;
-use crate::options::{Backoff, CreateOptions, Removal};
+use crate::options::{CreateOptions, Removal};
 use crate::region::SharedRegion;
 
 /// How a backend clears the way for a new region, where the options say so.

@@ -13,7 +13,7 @@ use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::too_few_huge_pages;
 use crate::memory;
-use crate::name::RegionId;
+use crate::name::{PosixName, RegionId};
 use crate::options::{Allocation, CreateOptions, HugePages, Removal};
 use crate::process::Process;
 use crate::region::SharedRegion;
@@ -246,4 +246,27 @@ pub(super) fn unnamed(options: &CreateOptions) -> Result<PosixRegion> {
         region.object.close().map_err(|error| subject.failed(&error))?;
     }
     Ok(region)
+}
+
+impl PosixRegion {
+    /// Creates an object under a name of which only POSIX knows, as [`Backend::create_new`] does under a portable one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::create_new`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shared_region::{CreateOptions, OpenOptions, PosixName, PosixRegion, SharedRegion};
+    ///
+    /// let name = PosixName::new(format!("/of another program {}", std::process::id()))?;
+    /// let region = PosixRegion::create_native(&name, &CreateOptions::new(100))?;
+    /// assert_eq!(PosixRegion::open_native(&name, &OpenOptions::new())?.len(), 100);
+    /// region.remove()?;
+    /// # Ok::<(), shared_region::Error>(())
+    /// ```
+    pub fn create_native(name: &PosixName, options: &CreateOptions) -> Result<Self> {
+        create(&name.clone().into(), options)
+    }
 }

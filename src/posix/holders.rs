@@ -8,7 +8,7 @@ use crate::backend::HOLDERS;
 use crate::error::{ErrorKind, Result};
 use crate::holders::{HeldMapping, Holder, Holders, unknown};
 use crate::name::RegionId;
-use crate::options::Access;
+use crate::region::Access;
 
 /// Device and inode, which stay the object's when its name comes to mean another.
 fn object(stat: &Stat) -> (u64, u64) {

@@ -10,9 +10,10 @@ use shared_region_posix::{self as leaf, Lock, Pin, Stat};
 
 use super::failure::Subject;
 use super::{look, native, not_found};
+use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::RegionId;
-use crate::options::{Backoff, CreateOptions};
+use crate::options::CreateOptions;
 
 /// How long others are waited for.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -3,18 +3,20 @@
 use std::io;
 
 use nix::libc;
-use shared_region_sysv::{self as leaf, AttachOptions, GetOptions, HugePages as LeafPages, Segment};
+use shared_region_sysv::{self as leaf, GetOptions, HugePages as LeafPages, Segment};
 
 use super::failure::{attach_failed, create_failed, failed, or_taken};
-use super::region::{SysvRegion, is_removed};
+use super::region::SysvRegion;
 use super::removal::{LastUser, Turn};
+use super::segment::{attach_options, is_removed};
 use super::{NAME, Sysv, own};
 use crate::access::SharedRegionExt;
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::RegionId;
-use crate::options::{Access, Allocation, CreateOptions, HugePages, Removal};
+use crate::options::{Allocation, CreateOptions, HugePages, Removal};
 use crate::process::Process;
+use crate::region::Access;
 
 /// Removes a segment again, unless told that all went well.
 pub(super) struct Undo(Option<Segment>);
@@ -124,11 +126,31 @@ fn get(key: i32, options: &CreateOptions) -> io::Result<Segment> {
     }
 }
 
-/// Attaches as asked, never in place of another mapping.
-pub(super) fn attach_options(access: Access, address: Option<usize>) -> AttachOptions {
-    let options = AttachOptions::new().read_only(access == Access::ReadOnly);
-    match address {
-        Some(address) => options.address(address),
-        None => options,
+impl SysvRegion {
+    /// Creates a segment under a key of one's own, such as [`ftok`](Self::ftok)'s, as [`Backend::create_new`] does under
+    /// a name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Backend::create_new`], and
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): the key is 0 (`IPC_PRIVATE`); use
+    ///   [`create_unnamed`](Backend::create_unnamed).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shared_region::{CreateOptions, OpenOptions, SharedRegion, SysvRegion};
+    ///
+    /// let key = SysvRegion::ftok("/tmp", i32::from(b'R'))?;
+    /// # let key = key ^ std::process::id() as i32;
+    /// let region = SysvRegion::create_key(key, &CreateOptions::new(100))?;
+    /// let same = SysvRegion::from_key(key, &OpenOptions::new())?;
+    /// assert_eq!((same.len(), same.key()), (100, Some(key)));
+    /// region.remove()?;
+    /// # Ok::<(), shared_region::Error>(())
+    /// ```
+    pub fn create_key(key: i32, options: &CreateOptions) -> Result<Self> {
+        create_new(&RegionId::Key(key), options)
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use nix::errno::Errno;
 use shared_region_sysv::{self as leaf, AttachOptions, Segment};
 
-use super::region;
+use super::segment::look;
 use crate::denied::{Refusing, translated};
 use crate::error::{Error, ErrorKind};
 use crate::limits::{mapping_refused, too_few_huge_pages};
@@ -28,7 +28,7 @@ pub(super) fn failed(error: &io::Error) -> Error {
 pub(super) fn failed_on(error: &io::Error, segment: Segment) -> Error {
     match errno(error) {
         Some(Errno::EACCES | Errno::EPERM) => translated(error, || {
-            let stat = region::look(segment).ok()?;
+            let stat = look(segment).ok()?;
             Some(Refusing { uid: stat.uid(), creator: Some(stat.creator_uid()), mode: stat.mode() })
         }),
         _ => failed(error),

@@ -10,7 +10,7 @@ use crate::backend::HOLDERS;
 use crate::error::Result;
 use crate::holders::{HeldMapping, Holder, Holders, unknown};
 use crate::name::RegionId;
-use crate::options::Access;
+use crate::region::Access;
 
 pub(super) fn find_all(ids: &[RegionId]) -> Result<Vec<Result<Holders>>> {
     let listed = leaf::segments().map_err(|error| failed(&error))?;

@@ -3,12 +3,11 @@
 use std::io;
 use std::path::Path;
 
-use nix::errno::Errno;
-use shared_region_sysv::{self as leaf, Attachment, Segment, SegmentStat};
+use shared_region_sysv::{self as leaf, Attachment, SegmentStat};
 
-use super::create::{self, attach_options};
 use super::failure::{attach_failed, failed, failed_on};
 use super::removal::{LastUser, Turn, remove};
+use super::segment::{attach_options, is_foreign, is_removed, look, set};
 use super::{NAME, Sysv, find, metadata};
 use crate::access::SharedRegionExt;
 use crate::backend::Backend;
@@ -16,8 +15,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
 use crate::metadata::{Capabilities, Metadata};
 use crate::name::RegionId;
-use crate::options::{Access, CreateOptions, OpenOptions, Removal};
+use crate::options::{OpenOptions, Removal};
 use crate::process::Process;
+use crate::region::Access;
 use crate::region::{SharedRegion, check_mode, check_owner};
 
 /// A region of System V shared memory: a segment, attached.
@@ -84,64 +84,7 @@ pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<SysvRegion> {
     })
 }
 
-/// Whether a segment belongs to another user, or was made by another than that and root.
-pub(super) fn is_foreign(stat: &SegmentStat, uid: u32) -> bool {
-    stat.uid() != uid || (stat.creator_uid() != uid && stat.creator_uid() != 0)
-}
-
-pub(super) fn is_removed(segment: Segment) -> bool {
-    look(segment).is_ok_and(|stat| stat.is_removed())
-}
-
-/// Asks for everything known about a segment, also where its mode forbids its owner to read it.
-pub(super) fn look(segment: Segment) -> io::Result<SegmentStat> {
-    segment.stat().or_else(|error| {
-        if error.raw_os_error() != Some(Errno::EACCES as i32) {
-            return Err(error);
-        }
-        listed(segment).ok_or(error)
-    })
-}
-
-/// Looks a segment up among all, for which no permission on it is needed.
-pub(super) fn listed(segment: Segment) -> Option<SegmentStat> {
-    leaf::segments().ok()?.into_iter().find(|stat| stat.segment() == segment)
-}
-
-/// Sets owner and mode, which one call does together.
-pub(super) fn set(segment: Segment, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>) -> io::Result<()> {
-    let now = look(segment)?;
-    segment.set(uid.unwrap_or(now.uid()), gid.unwrap_or(now.gid()), mode.unwrap_or(now.mode()))
-}
-
 impl SysvRegion {
-    /// Creates a segment under a key of one's own, such as [`ftok`](Self::ftok)'s, as [`Backend::create_new`] does under
-    /// a name.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Backend::create_new`], and
-    ///
-    /// - [`InvalidName`](ErrorKind::InvalidName): the key is 0 (`IPC_PRIVATE`); use
-    ///   [`create_unnamed`](Backend::create_unnamed).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use shared_region::{CreateOptions, OpenOptions, SharedRegion, SysvRegion};
-    ///
-    /// let key = SysvRegion::ftok("/tmp", i32::from(b'R'))?;
-    /// # let key = key ^ std::process::id() as i32;
-    /// let region = SysvRegion::create_key(key, &CreateOptions::new(100))?;
-    /// let same = SysvRegion::from_key(key, &OpenOptions::new())?;
-    /// assert_eq!((same.len(), same.key()), (100, Some(key)));
-    /// region.remove()?;
-    /// # Ok::<(), shared_region::Error>(())
-    /// ```
-    pub fn create_key(key: i32, options: &CreateOptions) -> Result<Self> {
-        create::create_new(&RegionId::Key(key), options)
-    }
-
     /// Opens a segment by its key, as [`Backend::open`] does by a name.
     ///
     /// # Errors

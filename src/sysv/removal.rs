@@ -10,10 +10,11 @@ use shared_region_sysv::Segment;
 
 use super::failure::{failed, failed_on};
 use super::find;
-use super::region::{is_foreign, look};
+use super::segment::{is_foreign, look};
+use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::RegionId;
-use crate::options::{Backoff, CreateOptions};
+use crate::options::CreateOptions;
 
 /// How long others are waited for.
 const PATIENCE: Duration = Duration::from_secs(1);

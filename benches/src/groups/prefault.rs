@@ -42,7 +42,7 @@ fn plan(plan: &mut Plan) -> Result<()> {
             let able: Vec<Kind> = KINDS.iter().filter(|kind| kind.is_possible(plan, backend, size)).copied().collect();
             let machine = plan.machine.clone();
             plan.compare(title(backend), size, move || {
-                let store = HugeStore::remount(&machine).map(Rc::new);
+                let store = HugeStore::remount(machine.private_namespaces).map(Rc::new);
                 Ok(able.into_iter().map(|kind| kind.subject(backend, size as usize, store.clone())).collect())
             });
         }
@@ -109,7 +109,7 @@ impl Kind {
         if self.pages == Pages::Ordinary {
             return true;
         }
-        let store = HugeStore::remount(&plan.machine);
+        let store = HugeStore::remount(plan.machine.private_namespaces);
         let tried = self.create(backend, size as usize).and_then(|region| verify(&*region, self.pages));
         let Err(error) = tried else { return true };
         let remedy = match self.pages {

@@ -4,8 +4,8 @@ use svg::Document;
 use svg::node::element::Path;
 use svg::node::element::path::Data;
 
+use super::canvas::{Axis, WIDTH, canvas, class, dot, line, text};
 use super::markdown::{digits, round, time};
-use super::picture::{Axis, WIDTH, canvas, class, dot, line, text};
 use crate::model::{Comparison, Measured, Plot, Shape};
 use crate::statistics::Summary;
 

@@ -2,8 +2,8 @@
 
 use svg::Document;
 
+use super::canvas::{Axis, WIDTH, canvas, class, dot, line, text};
 use super::markdown::{digits, round, time, times};
-use super::picture::{Axis, WIDTH, canvas, class, dot, line, text};
 use crate::model::{Comparison, Plot, Shape, Unit};
 use crate::statistics::Summary;
 

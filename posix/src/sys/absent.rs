@@ -9,8 +9,8 @@ use memmap2::MmapRaw;
 use nix::fcntl::OFlag;
 
 use super::{retry, touch};
+use crate::access::MapAccess;
 use crate::holders::Holders;
-use crate::mapping::MapAccess;
 use crate::seals::Seals;
 use crate::space::{Reserved, Sizing};
 use crate::stat::Stat;

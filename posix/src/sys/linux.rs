@@ -20,7 +20,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::linkat;
 
 use super::{error, page_size, retry, touch};
-use crate::mapping::MapAccess;
+use crate::access::MapAccess;
 use crate::seals::Seals;
 use crate::stat::Stat;
 use crate::store::{EntryKind, Store};
