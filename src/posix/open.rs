@@ -37,11 +37,11 @@ pub(super) fn open(id: &RegionId, options: &OpenOptions) -> Result<PosixRegion> 
 }
 
 impl PosixRegion {
-    /// Opens an object by a name of which only POSIX knows, as [`Backend::open`] does by a portable one.
+    /// Opens an object by a name of which only POSIX knows, as [`Backend::open`](crate::Backend::open) does by a portable one.
     ///
     /// # Errors
     ///
-    /// Those of [`Backend::open`].
+    /// Those of [`Backend::open`](crate::Backend::open).
     pub fn open_native(name: &PosixName, options: &OpenOptions) -> Result<Self> {
         open(&name.clone().into(), options)
     }
@@ -65,15 +65,15 @@ impl PosixRegion {
     ///
     /// The descriptor is closed on error.
     ///
-    /// - [`NotSharedMemory`](ErrorKind::NotSharedMemory): a pipe, socket, directory or device, which cannot be mapped.
-    /// - [`PermissionDenied`](ErrorKind::PermissionDenied): it is open for writing alone, or for neither (`O_PATH`), or
+    /// - [`NotSharedMemory`](crate::ErrorKind::NotSharedMemory): a pipe, socket, directory or device, which cannot be mapped.
+    /// - [`PermissionDenied`](crate::ErrorKind::PermissionDenied): it is open for writing alone, or for neither (`O_PATH`), or
     ///   [`expect_owner`](OpenOptions::expect_owner) refused its owner, or it lacks a seal that
     ///   [`require_seals`](OpenOptions::require_seals) asks for.
-    /// - [`NotReady`](ErrorKind::NotReady): its size is 0.
-    /// - [`SizeMismatch`](ErrorKind::SizeMismatch): it is smaller than [`min_size`](OpenOptions::min_size).
-    /// - [`InvalidSize`](ErrorKind::InvalidSize): its size is over `isize::MAX`, or not one of whole huge pages though it
+    /// - [`NotReady`](crate::ErrorKind::NotReady): its size is 0.
+    /// - [`SizeMismatch`](crate::ErrorKind::SizeMismatch): it is smaller than [`min_size`](OpenOptions::min_size).
+    /// - [`InvalidSize`](crate::ErrorKind::InvalidSize): its size is over `isize::MAX`, or not one of whole huge pages though it
     ///   consists of them.
-    /// - [`Unsupported`](ErrorKind::Unsupported): a fixed address is asked for.
+    /// - [`Unsupported`](crate::ErrorKind::Unsupported): a fixed address is asked for.
     pub fn from_fd(fd: OwnedFd, options: &OpenOptions) -> Result<Self> {
         let subject = Subject::unnamed("adopt");
         let told = |error: Error| subject.told(error);

@@ -27,7 +27,7 @@ use crate::region::{Describe, SharedRegion, check_mode, check_owner};
 
 /// A region of POSIX shared memory.
 ///
-/// It owns a mapping, and unless [`keep_descriptor`](CreateOptions::keep_descriptor) says otherwise a descriptor
+/// It owns a mapping, and unless [`keep_descriptor`](crate::CreateOptions::keep_descriptor) says otherwise a descriptor
 /// (close-on-exec), which it lends by [`descriptor`](SharedRegion::descriptor). A descriptor from elsewhere, such as a
 /// memfd that came over a socket, becomes a region by [`from_fd`](Self::from_fd) or `TryFrom<OwnedFd>`.
 ///
