@@ -4,6 +4,10 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::libc;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork};
 use shared_region::{Backend, CreateOptions, ErrorKind, Posix, PosixRegion, SharedRegionExt};
 use shared_region_sync::{Event, EventReader};
 
@@ -65,6 +69,34 @@ fn the_word_is_as_documented_and_a_killed_waiter_costs_one_wake() {
     word.fetch_or(2, SeqCst);
     event.notify_all();
     assert_eq!(word.load(SeqCst), 12);
+}
+
+/// The child may do no more than read, write and exit: any other call is its end.
+#[test]
+fn notifying_nobody_makes_no_system_call() {
+    let region = Posix.create_unnamed(&CreateOptions::new(4096)).unwrap();
+    let (event, word) = (region.view::<Event>(0).unwrap(), region.atomic_u32(0).unwrap());
+    let ends = || {
+        // SAFETY: the child makes two system calls and stores, and needs nothing of other threads.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { child } => waitpid(child, None).unwrap(),
+            ForkResult::Child => {
+                // SAFETY: prctl(2) takes numbers.
+                unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) };
+                for _ in 0..1000 {
+                    event.notify_all();
+                }
+                // SAFETY: exit(2), by itself, which is permitted; nothing of the parent's is torn down.
+                unsafe { libc::syscall(libc::SYS_exit, 0) };
+                unreachable!()
+            }
+        }
+    };
+    assert!(matches!(ends(), WaitStatus::Exited(_, 0)));
+    assert_eq!(event.count(), 1000);
+    // Where somebody is thought to sleep, there is one.
+    word.fetch_or(1, SeqCst);
+    assert!(matches!(ends(), WaitStatus::Signaled(_, Signal::SIGKILL, _)));
 }
 
 #[test]

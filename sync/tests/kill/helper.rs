@@ -5,16 +5,15 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering::SeqCst;
 
 use nix::unistd::{ForkResult, fork};
-use shared_region::PosixRegion;
 use shared_region_sync::Member;
 
-use crate::{Board, LONG, board, join, tag};
+use crate::{Board, LONG, Region, board, join, tag};
 
 pub(crate) struct Helper(UnixStream);
 
 impl Helper {
     /// Starts one that is a member, before anybody else is.
-    pub(crate) fn start(region: &PosixRegion) -> Self {
+    pub(crate) fn start(region: &Region) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         // SAFETY: this process has one thread.
         if let ForkResult::Child = unsafe { fork() }.unwrap() {
@@ -40,7 +39,7 @@ impl Helper {
 }
 
 /// Until the other end is gone.
-fn help(region: &PosixRegion, mut stream: UnixStream) {
+fn help(region: &Region, mut stream: UnixStream) {
     let (me, board) = (join(region), board(region));
     let mut held = None;
     let mut asked = [0];

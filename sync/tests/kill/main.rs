@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use shared_region::{Backend, CreateOptions, Posix, PosixRegion, SharedRegionExt, shared_layout};
+use shared_region::{AnyBackend, Backend, CreateOptions, SharedRegion, SharedRegionExt, shared_layout};
 use shared_region_sync::{Event, LayoutTag, Member, Members, Mutex, Once, Versioned};
 
 mod helper;
@@ -22,6 +22,7 @@ use tracer::{State, Victim};
 const LONG: Duration = Duration::from_secs(20);
 
 type Block = [u64; 8];
+type Region = Box<dyn SharedRegion>;
 
 shared_layout! {
     struct Board {
@@ -44,13 +45,19 @@ fn tag() -> LayoutTag {
 }
 
 struct Stage {
-    region: PosixRegion,
+    region: Region,
     helpers: [Helper; 2],
     /// The event's count before the victim.
     count: Cell<u32>,
 }
 
 impl Stage {
+    fn on(backend: AnyBackend) -> Self {
+        let region: Region = backend.create_unnamed(&CreateOptions::new(1 << 16)).unwrap();
+        let helpers = [Helper::start(&region), Helper::start(&region)];
+        Self { region, helpers, count: Cell::new(0) }
+    }
+
     fn board(&self) -> &Board {
         board(&self.region)
     }
@@ -72,11 +79,11 @@ impl Stage {
     }
 }
 
-fn board(region: &PosixRegion) -> &Board {
+fn board(region: &Region) -> &Board {
     region.view(0).unwrap()
 }
 
-fn join(region: &PosixRegion) -> Member {
+fn join(region: &Region) -> Member {
     Member::join(region, 0, |board: &Board| &board.members).unwrap()
 }
 
@@ -86,7 +93,7 @@ struct Scenario {
     /// Before each victim.
     prepare: fn(&Stage),
     /// What the victim does, as a member.
-    act: fn(&PosixRegion, &Member),
+    act: fn(&Region, &Member),
     /// When the victim sleeps.
     wake: fn(&Stage),
     /// While the victim stands, `slot` being its own and one; its return kills the victim.
@@ -131,7 +138,12 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "update",
         prepare: nothing,
-        act: |region, me| me.update(&board(region).value, LONG, |block| *block = block.map(|part| part + 1)).unwrap(),
+        // Twice, as each goes to the other of two places.
+        act: |region, me| {
+            for _ in 0..2 {
+                me.update(&board(region).value, LONG, |block| *block = block.map(|part| part + 1)).unwrap();
+            }
+        },
         wake: nothing,
         before: |stage, _| whole(stage),
         after: |stage, seen| {
@@ -266,7 +278,12 @@ fn run(scenario: &Scenario, stage: &Stage) {
             break;
         }
     }
-    println!("{}: killed {killed} times, states {seen:?}, none lost, {:?}", scenario.name, started.elapsed());
+    println!(
+        "{}, {}: killed {killed} times, states {seen:?}, none lost, {:?}",
+        scenario.name,
+        stage.region.backend(),
+        started.elapsed()
+    );
 }
 
 /// Kills a keeper after each instruction from `start` to the end of what it does there.
@@ -333,16 +350,21 @@ fn main() {
         println!("skipped: ptrace is not allowed here: {why}");
         return;
     }
-    let region = Posix.create_unnamed(&CreateOptions::new(1 << 16)).unwrap();
-    let helpers = [Helper::start(&region), Helper::start(&region)];
-    let stage = Stage { region, helpers, count: Cell::new(0) };
     tracer::set_up();
+    let posix = Stage::on(AnyBackend::Posix);
     for scenario in SCENARIOS.iter().filter(|scenario| scenario.name.contains(&wanted)) {
-        run(scenario, &stage);
+        run(scenario, &posix);
     }
     for (name, leaves) in [("join", false), ("leave", true)] {
         if name.contains(&wanted) {
-            run_keeper(name, &stage, leaves);
+            run_keeper(name, &posix, leaves);
+        }
+    }
+    // The same instructions on memory of another kind: once more those that leave most behind.
+    let sysv = Stage::on(AnyBackend::Sysv);
+    for scenario in SCENARIOS.iter().filter(|scenario| ["lock and unlock", "update"].contains(&scenario.name)) {
+        if scenario.name.contains(&wanted) {
+            run(scenario, &sysv);
         }
     }
 }
