@@ -29,6 +29,8 @@ pub(crate) enum Bound {
     More(f64),
     /// So many times as much, or so many nanoseconds more.
     AtMostOrMore(f64, f64),
+    /// So many nanoseconds, whatever anything else takes.
+    Within(f64),
     /// Not more, within noise: the ratio's interval reaches down to 1, or the ratio is within 2 % of it.
     NotMore,
 }
@@ -72,8 +74,13 @@ impl Limit {
             return None;
         }
         let subject = comparison.subject(self.subject)?;
-        let ratio = comparison.ratio(subject, self.against)?;
         let median = |samples: &[f64]| Summary::of(samples).median;
+        if let Bound::Within(most) = self.bound {
+            let taken = median(&subject.samples);
+            let limit = format!("at most {most} ns");
+            return Some(self.verdict(comparison, limit, format!("{taken:.1} ns"), taken <= most));
+        }
+        let ratio = comparison.ratio(subject, self.against)?;
         let more = median(&subject.samples) - median(&comparison.subject(self.against)?.samples);
         let interval = format!("{:.3} ({:.3} to {:.3})", ratio.ratio, ratio.ratio_low, ratio.ratio_high);
         let (limit, measured, holds) = match self.bound {
@@ -84,11 +91,16 @@ impl Limit {
                 format!("{interval}, {more:.1} ns more"),
                 ratio.ratio <= most || more <= ns,
             ),
+            Bound::Within(_) => return None,
             Bound::NotMore => {
                 ("not slower, within noise".into(), interval, ratio.ratio_low <= 1.0 || ratio.ratio <= 1.0 + NOISE)
             }
         };
-        Some(Verdict {
+        Some(self.verdict(comparison, limit, measured, holds))
+    }
+
+    fn verdict(&self, comparison: &Comparison, limit: String, measured: String, holds: bool) -> Verdict {
+        Verdict {
             group: self.group,
             case: self.case,
             subject: self.subject,
@@ -97,7 +109,7 @@ impl Limit {
             limit,
             measured,
             holds,
-        })
+        }
     }
 }
 
@@ -120,6 +132,11 @@ const fn limit(
     bound: Bound,
 ) -> Limit {
     Limit { group, case, subject, against, sizes: 0..=u64::MAX, bound, when: |_| true }
+}
+
+/// Applies on every machine, at every size, beside nothing.
+const fn within(group: &'static str, case: &'static str, subject: &'static str, nanoseconds: f64) -> Limit {
+    limit(group, case, subject, "the clock", Bound::Within(nanoseconds))
 }
 
 impl Limit {
@@ -188,8 +205,11 @@ static LIMITS: &[Limit] = &[
     limit("sync", "lock and unlock, nobody else", "Mutex", "std", Bound::AtMost(1.10)),
     limit("sync", "lock and unlock, two processes", "Mutex", "pthread, robust", Bound::AtMost(1.15)),
     limit("sync", "wake a sleeping process, and be woken", "Event", "futex", Bound::AtMost(1.10)),
-    // A millisecond.
-    limit("sync", "be told that a killed process is dead", "told", "waitpid", Bound::More(1e6)),
+    within("sync", "be told that a killed process is dead", "told", 1e6),
+    within("sync", "notify nobody, ask who lives", "notify", 12.0),
+    within("sync", "notify nobody, ask who lives", "alive", 2.0),
+    // A thread is started and ended for it.
+    within("sync", "join and leave", "join and leave", 1e5),
     limit("sync", "load a value", "load", "read_at", Bound::More(35.0)),
     // A lock, two copies of 64 bytes, and a count.
     limit("sync", "update 64 bytes", "update", "lock and unlock", Bound::More(30.0)),

@@ -6,7 +6,8 @@ use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
+use iceoryx2_bb_posix::mutex::{self, Handle as _};
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
@@ -35,9 +36,10 @@ pub(crate) const GROUP: Group = Group {
     name: "sync",
     title: "Locks, values and events that survive deaths",
     text: "`shared-region-sync`, in a POSIX region, alone and beside a second process. *pthread, robust*: a process-shared, robust mutex of the C \
-library, which lies in the same region. *std*: a `Mutex` of this process. *read_at* copies the same bytes without asking \
+library, which lies in a region, too; *iceoryx2* puts a guard around one; *pthread, shared* is not robust, as Boost.Interprocess has it: \
+whoever is killed inside leaves it locked for ever. *std*, *parking_lot*: a `Mutex` of this process. *read_at* copies the same bytes without asking \
 whether they are whole. *Two processes* lock and unlock as quickly as they can, each on a processor of its own, until both \
-have done their share. *Wake*: two processes take turns, each asleep while it is the other's; *futex* does that by hand. *Told*: from the call of `kill` to the return of \
+have done their share. *Wake*: two processes take turns, each asleep while it is the other's; *futex* does that by hand, *Versioned* by `store` and `wait_newer`. *Told*: from the call of `kill` to the return of \
 `wait_for_death`, which any process may call; *waitpid* is for the parent alone, and waits until all is torn down.",
     plots: &[Plot { file: "sync-lock", title: LOCK, case: LOCK, shape: Shape::Ratios("pthread, robust") }],
     plan,
@@ -77,11 +79,28 @@ impl Place {
 fn plan(plan: &mut Plan) -> Result<()> {
     plan.compare(LOCK, 16, || {
         let place = Place::new()?;
-        let robust = Rc::new(Robust::new()?);
-        let std = Rc::new(StdMutex::new(()));
+        let (robust, shared) = (Rc::new(Pthread::new(true)?), Rc::new(Pthread::new(false)?));
+        let (std, parking_lot) = (Rc::new(StdMutex::new(())), Rc::new(parking_lot::Mutex::new(())));
+        let iceoryx = Rc::new(iceoryx()?);
         Ok(vec![
             subject(Role::System, "pthread, robust", robust, |robust, count| {
                 sampler::time(count, || robust.lock_and_unlock())
+            }),
+            // What `boost::interprocess::interprocess_mutex` is on Linux.
+            subject(Role::System, "pthread, shared", shared, |shared, count| {
+                sampler::time(count, || shared.lock_and_unlock())
+            }),
+            subject(Role::Peer, "iceoryx2", iceoryx, |iceoryx, count| {
+                sampler::time(count, || {
+                    ensure!(black_box(iceoryx).lock().is_ok(), "not locked");
+                    Ok(())
+                })
+            }),
+            subject(Role::Peer, "parking_lot", parking_lot, |parking_lot, count| {
+                sampler::time(count, || {
+                    drop(black_box(&**parking_lot).lock());
+                    Ok(())
+                })
             }),
             subject(Role::System, "std", std, |std, count| {
                 sampler::time(count, || {
@@ -207,7 +226,7 @@ fn killed(region: &Rc<PosixRegion>, count: u64, told: impl Fn(MemberId, Pid) -> 
 /// Two processes that lock and unlock at the same time.
 fn together(processor: usize) -> Result<Vec<Subject>> {
     let region = Rc::new(Posix.create_unnamed(&CreateOptions::new(1 << 16))?);
-    let robust = Rc::new(Robust::new()?);
+    let robust = Rc::new(Pthread::new(true)?);
     // Processes are forked before there is a thread.
     let (theirs, ours) = (Rc::clone(&robust), robust);
     let by_pthread =
@@ -240,9 +259,11 @@ fn lock_and_unlock(region: &PosixRegion, me: &Member, count: u64) -> Result<()> 
 /// Two processes that take turns.
 fn turns(processor: usize) -> Result<Vec<Subject>> {
     let mut subjects = Vec::new();
-    for (role, name, say) in
-        [(Role::System, "futex", by_futex as fn(&Turns, bool, u32) -> Result<()>), (Role::Ours, "Event", by_event)]
-    {
+    for (role, name, say) in [
+        (Role::System, "futex", by_futex as fn(&Turns, bool, u32) -> Result<()>),
+        (Role::Ours, "Event", by_event),
+        (Role::Ours, "Versioned", by_value),
+    ] {
         let region = Rc::new(Posix.create_unnamed(&CreateOptions::new(4096))?);
         let theirs = Rc::clone(&region);
         let mate = Mate::start(processor, || {
@@ -267,7 +288,7 @@ fn turns(processor: usize) -> Result<Vec<Subject>> {
             })
         };
         let subject = subject(role, name, all, run);
-        subjects.push(if name == "Event" { subject.against("futex") } else { subject });
+        subjects.push(if role == Role::Ours { subject.against("futex") } else { subject });
     }
     Ok(subjects)
 }
@@ -277,6 +298,7 @@ shared_layout! {
     struct Turns {
         words: [AtomicU32; 2],
         events: [Event; 2],
+        values: [Versioned<u64>; 2],
     }
 }
 
@@ -309,6 +331,25 @@ fn by_event(turns: &Turns, first: bool, round: u32) -> Result<()> {
     };
     let hear =
         |at: usize| turns.events[at].wait_while(Duration::MAX, || turns.words[at].load(Ordering::Acquire) != round);
+    if first {
+        say(0);
+        hear(1)?;
+    } else {
+        hear(0)?;
+        say(1);
+    }
+    Ok(())
+}
+
+fn by_value(turns: &Turns, first: bool, round: u32) -> Result<()> {
+    let say = |at: usize| turns.values[at].store(&round.into());
+    let hear = |at: usize| {
+        let mut seen = turns.values[at].load_versioned()?;
+        while seen.1 != u64::from(round) {
+            seen = turns.values[at].wait_newer(seen.0, Duration::MAX)?;
+        }
+        anyhow::Ok(())
+    };
     if first {
         say(0);
         hear(1)?;
@@ -355,24 +396,34 @@ fn subject<S: 'static>(
     Subject::new(role, name, "", move || run(&verified, 3).map(drop), move |count| run(&source, count))
 }
 
-/// A robust, process-shared mutex of the C library, in a region of its own.
-struct Robust(PosixRegion);
+/// The lock of iceoryx2: a robust pthread mutex under a guard. It stays for as long as this process.
+fn iceoryx() -> Result<&'static mutex::Mutex<'static, 'static, ()>> {
+    let handle: &'static mutex::MutexHandle<()> = Box::leak(Box::new(mutex::MutexHandle::new()));
+    let builder = mutex::MutexBuilder::new().is_interprocess_capable(true);
+    let builder = builder.thread_termination_behavior(mutex::MutexThreadTerminationBehavior::ReleaseWhenLocked);
+    let mutex = builder.create((), handle).map_err(|error| anyhow!("no mutex of iceoryx2: {error:?}"))?;
+    Ok(Box::leak(Box::new(mutex)))
+}
 
-impl Robust {
-    fn new() -> Result<Self> {
-        let robust = Self(Posix.create_unnamed(&CreateOptions::new(4096))?);
+/// A process-shared mutex of the C library, in a region of its own.
+struct Pthread(PosixRegion);
+
+impl Pthread {
+    fn new(robust: bool) -> Result<Self> {
+        let own = Self(Posix.create_unnamed(&CreateOptions::new(4096))?);
         let mut attributes = std::mem::MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
         let attributes = attributes.as_mut_ptr();
         // SAFETY: pthread_mutexattr_init(3) writes the attributes, whose place it is given.
         ensure!(unsafe { libc::pthread_mutexattr_init(attributes) } == 0, "no attributes");
         // SAFETY: they were initialised above; pthread_mutexattr_setpshared(3).
         let shared = unsafe { libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) };
+        let kind = if robust { libc::PTHREAD_MUTEX_ROBUST } else { libc::PTHREAD_MUTEX_STALLED };
         // SAFETY: as above; pthread_mutexattr_setrobust(3).
-        let robust_too = unsafe { libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) };
-        ensure!(shared == 0 && robust_too == 0, "neither shared nor robust");
+        let kind = unsafe { libc::pthread_mutexattr_setrobust(attributes, kind) };
+        ensure!(shared == 0 && kind == 0, "not shared, or not of that kind");
         // SAFETY: the region has room for a mutex at its start, and is aligned to a page; pthread_mutex_init(3).
-        ensure!(unsafe { libc::pthread_mutex_init(robust.pointer()?, attributes) } == 0, "no mutex");
-        Ok(robust)
+        ensure!(unsafe { libc::pthread_mutex_init(own.pointer()?, attributes) } == 0, "no mutex");
+        Ok(own)
     }
 
     fn pointer(&self) -> Result<*mut libc::pthread_mutex_t> {
