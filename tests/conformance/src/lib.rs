@@ -19,6 +19,7 @@ pub mod sut;
 pub use list::every_check;
 #[doc(hidden)]
 pub use list::role;
+pub use programs::{Running, Second};
 pub use support::child::first_process;
 #[doc(hidden)]
 pub use support::run::{Entry, run, run_child};

@@ -1,5 +1,7 @@
 //! A program's own tests, on every backend.
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use shared_region::{Backend, CreateOptions, Error, OpenOptions, RegionName, SharedRegion, SharedRegionExt};
 use shared_region_conformance::for_each_backend;
 
@@ -17,6 +19,42 @@ for_each_backend! {
         let region = backend.create_new(name, &CreateOptions::new(100))?;
         assert!(backend.name() == region.backend() && backend.exists(name)?);
         Ok(())
+    }
+
+    fn a_second_process_does_its_part(backend, name, second) -> Result<(), Error> {
+        let region = backend.create_new(name, &CreateOptions::new(100))?;
+        second.run();
+        assert_ne!(region.load_u32(0, SeqCst)?, std::process::id());
+        assert_eq!(region.load_u32(4, SeqCst)?, 1);
+        Ok(())
+    } second {
+        let region = backend.open(name, &OpenOptions::new())?;
+        region.atomic_u32(0)?.store(std::process::id(), SeqCst);
+        region.atomic_u32(4)?.fetch_add(1, SeqCst);
+        Ok(())
+    }
+
+    fn a_second_process_can_be_killed(backend, name, second) {
+        let region = backend.create_new(name, &CreateOptions::new(100)).unwrap();
+        let running = second.start();
+        while region.load_u32(0, SeqCst).unwrap() == 0 {
+            std::thread::yield_now();
+        }
+        running.kill();
+        assert_eq!(region.load_u32(0, SeqCst).unwrap(), 1);
+    } second {
+        let region = backend.open(name, &OpenOptions::new()).unwrap();
+        region.atomic_u32(0).unwrap().store(1, SeqCst);
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn a_second_process_that_fails_fails_the_test(_backend, _name, second) {
+        assert!(std::panic::catch_unwind(|| second.run()).is_err());
+    } second {
+        let _ = (_backend, _name);
+        std::process::exit(3);
     }
 
     #[ignore = "attributes count for each"]
