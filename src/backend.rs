@@ -1,7 +1,6 @@
 //! Where regions come from: [`Backend`], and [`AnyBackend`], chosen at run time.
 
 use std::fmt::Debug;
-use std::hash::{BuildHasher, RandomState};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::holders::Holders;
@@ -17,11 +16,14 @@ use crate::region::SharedRegion;
 mod any;
 mod creation;
 mod identity;
+mod provided;
 
 pub use any::AnyBackend;
 #[cfg(any(feature = "posix", feature = "sysv"))]
 pub use any::{DefaultBackend, Region};
 pub(crate) use creation::{Way, open_or_create};
+use provided::unsupported;
+pub(crate) use provided::{HOLDERS, random_suffix};
 
 /// A way to make and find shared memory: [`Posix`](crate::Posix), [`Sysv`](crate::Sysv), the run-time choice
 /// [`AnyBackend`], or one's own.
@@ -557,34 +559,4 @@ pub trait Backend: Debug + Send + Sync {
     /// - **System V** on Linux: `/proc/sysvipc/shm`; the identity is the key, or the segment id where the key is 0.
     ///   Elsewhere `Unsupported`.
     fn list(&self) -> Result<Vec<ListEntry>>;
-}
-
-/// What [`Backend::holders`] and its kin try.
-pub(crate) const HOLDERS: &str = "find the holders of";
-
-/// Says that a backend lacks a call that it may lack; of another's identity it says that first.
-fn unsupported(backend: &'static str, id: &RegionId, operation: &'static str, why: &'static str) -> Error {
-    if id.backend() != backend {
-        return id.foreign_to(backend).operation(operation);
-    }
-    Error::new(ErrorKind::Unsupported).context(operation, backend, Some(id)).reason(why)
-}
-
-/// Refuses an identity of another backend.
-#[cfg(any(feature = "posix", feature = "sysv"))]
-pub(crate) fn wrong_backend(id: &RegionId, operation: &'static str, backend: &'static str) -> Error {
-    id.foreign_to(backend).operation(operation)
-}
-
-/// 64 random bits in 13 characters.
-pub(crate) fn random_suffix() -> String {
-    // Each `RandomState` hashes with keys of its own, which the standard library seeds from the system.
-    let mut bits = RandomState::new().hash_one(std::process::id());
-    (0..13)
-        .map(|_| {
-            let digit = b"abcdefghijklmnopqrstuvwxyz234567"[(bits & 31) as usize];
-            bits >>= 5;
-            char::from(digit)
-        })
-        .collect()
 }

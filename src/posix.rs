@@ -6,7 +6,7 @@ use std::io;
 use nix::libc;
 use shared_region_posix::{self as leaf, EntryKind, MapAccess, Object, Stat};
 
-use crate::backend::{Backend, Way, open_or_create, wrong_backend};
+use crate::backend::{Backend, Way, open_or_create};
 use crate::error::{Error, ErrorKind, Result};
 use crate::holders::Holders;
 use crate::metadata::{Capabilities, ListEntry, Metadata};
@@ -82,7 +82,7 @@ fn native(id: &RegionId) -> &CStr {
 
 /// Lets in identities of this backend only.
 fn own<'a>(id: &'a RegionId, operation: &'static str) -> Result<&'a RegionId> {
-    if id.backend() == NAME { Ok(id) } else { Err(wrong_backend(id, operation, NAME)) }
+    if id.backend() == NAME { Ok(id) } else { Err(id.foreign_to(NAME).operation(operation)) }
 }
 
 fn not_found(error: &io::Error) -> bool {

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 use shared_region_sysv::{self as leaf, Segment, SegmentStat};
 
-use crate::backend::{Backend, HOLDERS, Way, open_or_create, wrong_backend};
+use crate::backend::{Backend, HOLDERS, Way, open_or_create};
 use crate::error::{Error, ErrorKind, Result};
 use crate::holders::Holders;
 use crate::metadata::{Capabilities, ListEntry, Metadata};
@@ -95,7 +95,7 @@ fn set(id: &RegionId, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>) -> 
 
 /// Lets in identities of this backend only.
 fn own<'a>(id: &'a RegionId, operation: &'static str) -> Result<&'a RegionId> {
-    if id.backend() == NAME { Ok(id) } else { Err(wrong_backend(id, operation, NAME)) }
+    if id.backend() == NAME { Ok(id) } else { Err(id.foreign_to(NAME).operation(operation)) }
 }
 
 impl Backend for Sysv {
