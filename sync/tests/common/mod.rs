@@ -1,6 +1,7 @@
 //! What all tests share: a board, regions of each kind, and second processes.
 #![allow(dead_code, reason = "each test uses some of it")]
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -66,12 +67,13 @@ pub(crate) fn join(region: &Any) -> Member {
     Member::join(region, 0, |board: &Board| &board.members).unwrap()
 }
 
-/// Another process that plays a role: an ignored test of the same program.
+/// Another process that plays a role: an ignored test of the same program, or of one that was built of the same source for
+/// another width or C library and lies in the folder `SYNC_ROLES`.
 pub(crate) struct Role(pub(crate) Child);
 
 impl Role {
     pub(crate) fn start(name: &str, region: &Any) -> Self {
-        let child = Command::new("/proc/self/exe")
+        let child = Command::new(foreign().unwrap_or_else(|| "/proc/self/exe".into()))
             .args(["--exact", name, "--ignored", "--nocapture"])
             .env("SYNC_REGION", region.id().unwrap().to_string())
             .stdout(Stdio::null())
@@ -94,6 +96,19 @@ impl Drop for Role {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The other build of this test program, if there is to be one.
+fn foreign() -> Option<PathBuf> {
+    let folder = std::env::var_os("SYNC_ROLES")?;
+    let own = std::env::current_exe().unwrap();
+    let test = own.file_name().unwrap().to_str().unwrap().rsplit_once('-').unwrap().0;
+    let programs = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let newest = programs
+        .filter(|path| path.extension().is_none())
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().rsplit_once('-').is_some_and(|it| it.0 == test))
+        .max_by_key(|path| path.metadata().unwrap().modified().unwrap());
+    Some(newest.expect("SYNC_ROLES has no build of this test"))
 }
 
 /// The region that the process was started for, in a role; `None` if somebody runs ignored tests.
