@@ -20,11 +20,15 @@ if [ -z "$version" ]; then
   echo 'apt-cache knows no rustc-web of version 1.85'
   exit 1
 fi
-if ! [ -x "$folder/usr/bin/cargo" ]; then
-  # With the libraries that not every machine has.
+# With the libraries that not every machine has.
+fetch() {
   (cd "$folder/packages" && apt-get download -q "rustc-web=$version" "cargo-web=$version" libllvm19 libpcre3 \
     "libstd-rust-web-1.85=$version" "libstd-rust-web-dev=$version" \
-    libgit2-1.5 libhttp-parser2.9 libmbedcrypto7 libmbedtls14 libmbedx509-1 libssh2-1 libcurl4 >&2) || {
+    libgit2-1.5 libhttp-parser2.9 libmbedcrypto7 libmbedtls14 libmbedx509-1 libssh2-1 libcurl4 >&2)
+}
+if ! [ -x "$folder/usr/bin/cargo" ]; then
+  # A list of packages grows old, and what it names is gone then.
+  fetch || { [ "$(id -u)" = 0 ] && apt-get update -q >&2 && fetch; } || {
     echo 'its packages cannot be fetched'
     exit 1
   }

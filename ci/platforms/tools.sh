@@ -51,3 +51,43 @@ installed() {
   (unset LD_LIBRARY_PATH; export DEBIAN_FRONTEND=noninteractive
     apt-get install -qy "$@" || { apt-get update -q && apt-get install -qy "$@"; }) || not_run "no packages $*"
 }
+
+# Runs the suites on another processor, emulated: emulated PROCESSOR ARCHITECTURE [SOURCE]. Rust and qemu call it by the
+# first name, Debian by the second; the source, in C, becomes a part of each program. Programs start themselves by
+# /proc/self/exe, so the kernel has to know the emulator (binfmt_misc); what is told to it here is taken back at the end.
+# What the emulator cannot do stands in emulated.tsv.
+emulated() {
+  local target=$1-unknown-linux-gnu formats=/proc/sys/fs/binfmt_misc folder=/usr/$1-linux-gnu/lib bin=$TARGET/$1/bin
+  local where check reason upper compiler part='' left_out=()
+  installed "qemu-$1-static" qemu-user-static
+  installed "$1-linux-gnu-gcc" "gcc-$1-linux-gnu" "libc6-dev-$2-cross"
+  rust
+  unpack "$2" "libstd-rust-web-dev=$version"
+  if ! [ -e "$formats/qemu-$1" ]; then
+    [ -e $formats/register ] || mount -t binfmt_misc none $formats || not_run 'binfmt_misc cannot be mounted here'
+    cat "/usr/lib/binfmt.d/qemu-$1.conf" >$formats/register || not_run 'the kernel takes no emulator here'
+    trap "echo -1 >$formats/qemu-$1" EXIT
+  fi
+  while IFS=$'\t' read -r check reason; do
+    case $check in '#'*) continue ;; esac
+    echo "not run: $check: the emulator: $reason"
+    left_out+=(--skip "$check")
+  done <"$PLATFORMS/emulated.tsv"
+
+  # Its loader and C library stand in a folder of their own. The C programs that tests talk to are of this processor, too.
+  mkdir -p "$bin/tests"
+  compiler=$(command -v "$1-linux-gnu-gcc")
+  if [ -n "${3-}" ]; then
+    part=$bin/part.o
+    "$compiler" -O1 -Wall -fPIC -c -o "$part" "$3"
+  fi
+  printf '#!/bin/sh\nexec %s "$@" %s -Wl,--dynamic-linker=%s -Wl,-rpath,%s\n' \
+    "$compiler" "$part" "$(echo "$folder"/ld*.so.[0-9])" "$folder" >"$bin/$1-linux-gnu-gcc"
+  chmod +x "$bin/$1-linux-gnu-gcc"
+  ln -sf "../$1-linux-gnu-gcc" "$bin/tests/cc"
+  ln -sf "$(type -P false)" "$bin/tests/musl-gcc"
+  upper=$(echo "$target" | tr a-z- A-Z_)
+  export "CARGO_TARGET_${upper}_LINKER=$1-linux-gnu-gcc" "CARGO_TARGET_${upper}_RUNNER=env PATH=$bin/tests:$PATH"
+  PATH=$bin:$PATH CARGO_TARGET_DIR=$TARGET/$1 "$CARGO_1_85" test --workspace --all-features --target "$target" \
+    --no-fail-fast -- "${left_out[@]}"
+}

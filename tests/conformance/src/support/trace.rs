@@ -53,6 +53,15 @@ impl Call {
         numbers.contains(&self.number)
     }
 
+    /// Whether it takes a name away. A processor that came late to Linux has the younger call alone.
+    pub fn unlinks(&self) -> bool {
+        #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "loongarch64")))]
+        if self.is(&[libc::SYS_unlink]) {
+            return true;
+        }
+        self.is(&[libc::SYS_unlinkat])
+    }
+
     /// Whether it opens with all of these flags. C libraries differ in the call that they take.
     pub fn opens_with(&self, flags: i32) -> bool {
         let place = match self.number {

@@ -140,7 +140,7 @@ fn each_call_fails<S: Sut>(operation: &str, refusal: Option<Refusal>) {
                 return Fate::Fail(errno);
             }
             // Nobody can take a name away who may not.
-            let tidies = operation.ends_with(" cold") && call.is(&[libc::SYS_unlink]);
+            let tidies = operation.ends_with(" cold") && call.unlinks();
             if may_not_fail(call, errno) || tidies {
                 return Fate::Pass;
             }
@@ -190,7 +190,7 @@ fn each_call_fails<S: Sut>(operation: &str, refusal: Option<Refusal>) {
             if errno == Errno::EACCES && call.is(&[trace::SYS_SHMGET]) && outcome == "Ok true" {
                 continue;
             }
-            let eacces = errno == Errno::EPERM && code == "ACCES" && call.is(&[libc::SYS_unlink]);
+            let eacces = errno == Errno::EPERM && code == "ACCES" && call.unlinks();
             assert!(eacces || format!("E{code}") == format!("{errno:?}"), "{context}: {outcome}");
             assert!(fits(kind, errno), "{context}: {outcome}");
         }

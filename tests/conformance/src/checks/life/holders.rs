@@ -228,7 +228,7 @@ pub fn replaces_the_object_meanwhile<S: Sut>(arguments: &[String]) {
                     let _ = S::backend().remove(&name);
                     newer = Some(create::<S>(&name, 100));
                     // No call removes a name only if it means a certain object.
-                    window = call.is(&[nix::libc::SYS_unlink]);
+                    window = call.unlinks();
                 }
                 seen += 1;
             }
