@@ -12,6 +12,7 @@ use shared_region_sysv as sysv;
 use crate::args::Selection;
 use crate::beside;
 use crate::failure::{Failure, tell};
+use crate::huge;
 use crate::item::{Id, Item, Status};
 use crate::mounted;
 use crate::people::People;
@@ -82,7 +83,9 @@ pub(crate) fn check_sure(items: &[Item]) -> Result<(), Failure> {
 /// All segments, those that were removed and are still attached among them.
 fn segments(people: &mut People) -> Result<Vec<Item>, Error> {
     let segments = sysv::segments().map_err(|error| Error::from_io(&error).operation("list").backend("sysv"))?;
-    Ok(segments.iter().map(|stat| Item::segment(stat, people)).collect())
+    let mut items: Vec<Item> = segments.iter().map(|stat| Item::segment(stat, people)).collect();
+    huge::mark(&segments, &mut items);
+    Ok(items)
 }
 
 fn objects(wanted: Wanted, people: &mut People) -> Result<Vec<Item>, Error> {
