@@ -100,8 +100,13 @@ fn objects(wanted: Wanted, people: &mut People) -> Result<Vec<Item>, Error> {
     }
     let mounted = mounted::names();
     // The kernel knows best whether anybody has an object, and of what nobody has no process need be looked at.
-    let asked: Vec<io::Result<bool>> =
-        items.iter().map(|item| item.id.region().map_or(Ok(false), |id| ask(id, &mounted))).collect();
+    let names: Vec<&CStr> = items.iter().map(|item| item.id.region().map_or(c"", native)).collect();
+    let mut asked = posix::are_unused(&names);
+    for (name, asked) in names.into_iter().zip(&mut asked) {
+        if is_mounted(name, &mounted) {
+            *asked = Ok(false);
+        }
+    }
     let open = |index: &usize| match &asked[*index] {
         Ok(unused) => !unused && wanted != Wanted::Orphans,
         Err(_) => true,
@@ -146,8 +151,11 @@ pub(crate) fn examine(item: &mut Item, holders: Option<&Holders>, mounted: &Hash
 /// Asks the kernel whether nobody has an object, nor any mount.
 fn ask(id: &RegionId, mounted: &HashSet<Vec<u8>>) -> io::Result<bool> {
     let name = native(id);
-    let is_mounted = mounted.contains(name.to_bytes().strip_prefix(b"/").unwrap_or_default());
-    if is_mounted { Ok(false) } else { posix::is_unused(name) }
+    if is_mounted(name, mounted) { Ok(false) } else { posix::is_unused(name) }
+}
+
+fn is_mounted(name: &CStr, mounted: &HashSet<Vec<u8>>) -> bool {
+    mounted.contains(name.to_bytes().strip_prefix(b"/").unwrap_or_default())
 }
 
 /// Brings together what the kernel said and what was seen in the processes.
