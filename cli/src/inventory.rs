@@ -12,6 +12,7 @@ use shared_region_sysv as sysv;
 use crate::args::Selection;
 use crate::beside;
 use crate::failure::{Failure, tell};
+use crate::huge;
 use crate::item::{Id, Item, Status};
 use crate::mounted;
 use crate::people::People;
@@ -82,7 +83,9 @@ pub(crate) fn check_sure(items: &[Item]) -> Result<(), Failure> {
 /// All segments, those that were removed and are still attached among them.
 fn segments(people: &mut People) -> Result<Vec<Item>, Error> {
     let segments = sysv::segments().map_err(|error| Error::from_io(&error).operation("list").backend("sysv"))?;
-    Ok(segments.iter().map(|stat| Item::segment(stat, people)).collect())
+    let mut items: Vec<Item> = segments.iter().map(|stat| Item::segment(stat, people)).collect();
+    huge::mark(&segments, &mut items);
+    Ok(items)
 }
 
 fn objects(wanted: Wanted, people: &mut People) -> Result<Vec<Item>, Error> {
@@ -97,8 +100,13 @@ fn objects(wanted: Wanted, people: &mut People) -> Result<Vec<Item>, Error> {
     }
     let mounted = mounted::names();
     // The kernel knows best whether anybody has an object, and of what nobody has no process need be looked at.
-    let asked: Vec<io::Result<bool>> =
-        items.iter().map(|item| item.id.region().map_or(Ok(false), |id| ask(id, &mounted))).collect();
+    let names: Vec<&CStr> = items.iter().map(|item| item.id.region().map_or(c"", native)).collect();
+    let mut asked = posix::are_unused(&names);
+    for (name, asked) in names.into_iter().zip(&mut asked) {
+        if is_mounted(name, &mounted) {
+            *asked = Ok(false);
+        }
+    }
     let open = |index: &usize| match &asked[*index] {
         Ok(unused) => !unused && wanted != Wanted::Orphans,
         Err(_) => true,
@@ -143,8 +151,11 @@ pub(crate) fn examine(item: &mut Item, holders: Option<&Holders>, mounted: &Hash
 /// Asks the kernel whether nobody has an object, nor any mount.
 fn ask(id: &RegionId, mounted: &HashSet<Vec<u8>>) -> io::Result<bool> {
     let name = native(id);
-    let is_mounted = mounted.contains(name.to_bytes().strip_prefix(b"/").unwrap_or_default());
-    if is_mounted { Ok(false) } else { posix::is_unused(name) }
+    if is_mounted(name, mounted) { Ok(false) } else { posix::is_unused(name) }
+}
+
+fn is_mounted(name: &CStr, mounted: &HashSet<Vec<u8>>) -> bool {
+    mounted.contains(name.to_bytes().strip_prefix(b"/").unwrap_or_default())
 }
 
 /// Brings together what the kernel said and what was seen in the processes.

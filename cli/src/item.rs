@@ -78,16 +78,19 @@ pub(crate) enum Status {
     Removed,
     Locked,
     Orphan,
+    /// Of huge pages, as far as that shows.
+    Huge,
 }
 
 impl Status {
-    const ALL: [Self; 3] = [Self::Removed, Self::Locked, Self::Orphan];
+    const ALL: [Self; 4] = [Self::Removed, Self::Locked, Self::Orphan, Self::Huge];
 
     fn name(self) -> &'static str {
         match self {
             Self::Removed => "removed",
             Self::Locked => "locked",
             Self::Orphan => "orphan",
+            Self::Huge => "huge",
         }
     }
 }
@@ -152,6 +155,9 @@ impl Item {
         }
         if stat.is_locked() {
             status.add(Status::Locked);
+        }
+        if stat.huge_page_size().is_some() {
+            status.add(Status::Huge);
         }
         if stat.attach_count() == 0 && creator == Process::Ended {
             status.add(Status::Orphan);

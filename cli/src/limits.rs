@@ -181,7 +181,9 @@ impl Limits {
         }
         let huge = &self.huge_pages;
         let name = huge.page_size.map_or("huge pages".into(), |bytes| format!("huge pages of {}", show(bytes)));
-        let used = huge.total.zip(huge.free).map(|(total, free)| total.saturating_sub(free));
+        // What is reserved is free only for who reserved it.
+        let used = huge.total.zip(huge.free);
+        let used = used.map(|(total, free)| total.saturating_sub(free) + huge.reserved.unwrap_or(0));
         row(&name, number(huge.total), number(used), "sysctl vm.nr_hugepages=NUMBER");
         let forced = "sysctl kernel.shm_rmid_forced=0; 1 removes each segment that nobody has attached";
         row("shm_rmid_forced", number(self.shm_rmid_forced), String::new(), forced);

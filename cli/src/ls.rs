@@ -25,7 +25,8 @@ use crate::table::{self, Table, left, names, right};
 ///
 /// ATTACHED counts mappings, and processes that only have an object open; `≥ n` says that some processes could not be
 /// looked into. STATUS is removed (gone once nobody has it attached; such a POSIX object is posix:#INODE/NAME, after the
-/// name that it had), locked (in memory, by SHM_LOCK), or orphan. HOLDERS are the processes that were seen to have a POSIX
+/// name that it had), locked (in memory, by SHM_LOCK), orphan, or huge (of huge pages; that
+/// shows once it is attached or has been used). HOLDERS are the processes that were seen to have a POSIX
 /// object, PID/COMMAND; of a segment `shm stat` tells them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -17,6 +17,7 @@ mod create;
 mod docs;
 mod failure;
 mod hex;
+mod huge;
 mod identity;
 mod input;
 mod interrupt;

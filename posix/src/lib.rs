@@ -87,4 +87,4 @@ pub use crate::space::{Reserved, Sizing};
 pub use crate::stat::Stat;
 pub use crate::store::{EntryKind, Store, kind, list, set_mode, set_owner, store, store_identity, unlink};
 pub use crate::unnamed::{UnnamedObject, UnnamedObjects, unnamed};
-pub use crate::unused::{Pin, is_unused, tells_unused, unlink_if_unused};
+pub use crate::unused::{Pin, are_unused, is_unused, tells_unused, unlink_if_unused};

@@ -6,7 +6,7 @@
 //! - `seals`, `add_seals`, `reopen_read_only`: what others may do;
 //! - `check_room`, `reserve`, `clear_tail`, `prefault`: storage;
 //! - `lock`, `lock_named`, with their `Lock`;
-//! - `holders_of`, `is_held`, `unnamed`, `is_unused`, `tells_unused`, `unlink_if_unused`, with its `Pin`.
+//! - `holders_of`, `is_held`, `unnamed`, `is_unused`, `are_unused`, `tells_unused`, `unlink_if_unused`, with its `Pin`.
 
 use std::fs::File;
 use std::hint::black_box;

@@ -177,6 +177,9 @@ impl Usage {
     }
 
     /// Returns how many of them are in memory.
+    ///
+    /// The kernel counts huge pages too often. Where some are in use, this is the sum of what
+    /// [`segments`] tells instead, unless it is not known of one of them.
     #[doc(alias = "shm_rss")]
     #[must_use]
     pub const fn pages_resident(&self) -> u64 {

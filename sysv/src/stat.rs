@@ -35,6 +35,7 @@ pub struct SegmentStat {
     pub(crate) sequence: Option<u32>,
     pub(crate) resident: Option<u64>,
     pub(crate) swapped: Option<u64>,
+    pub(crate) huge_page_size: Option<u64>,
 }
 
 /// Turns the kernel's seconds since 1970 into a time.
@@ -191,12 +192,23 @@ impl SegmentStat {
 
     /// Returns how many of its bytes are in memory.
     ///
-    /// Known only from [`segments`](crate::segments) on Linux, where `/proc` can be read. Linux 6.18 multiplies it
-    /// by the number of pages in a huge page where those are used.
+    /// Known only from [`segments`](crate::segments) on Linux, where `/proc` can be read. Linux 6.7 and later count huge
+    /// pages too often (512 times those of 2 MiB), which is put right here. `None` where the number can have been counted
+    /// either way: a multiple of 1 GiB in a segment that is at least as large, while huge pages are in use.
     #[doc(alias = "rss")]
     #[must_use]
     pub const fn resident(&self) -> Option<u64> {
         self.resident
+    }
+
+    /// Returns the size in bytes of the huge pages that it consists of, where that shows: from
+    /// [`segments`](crate::segments) on Linux, once it has some in memory, and [`resident`](Self::resident) is known.
+    ///
+    /// `None` is no promise that it has none.
+    #[doc(alias = "SHM_HUGETLB")]
+    #[must_use]
+    pub const fn huge_page_size(&self) -> Option<u64> {
+        self.huge_page_size
     }
 
     /// Returns how many of its bytes are swapped out; known where [`resident`](Self::resident) is.

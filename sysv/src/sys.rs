@@ -10,12 +10,13 @@ cfg_if! {
         mod calls;
         mod linux;
         mod linux_attachers;
+        mod linux_huge;
         mod linux_list;
         use linux as platform;
         pub(crate) use calls::{attach, detach, ftok, get, remove, set, stat};
-        pub(crate) use linux::{limits, lock, unlock, usage};
+        pub(crate) use linux::{limits, lock, unlock};
         pub(crate) use linux_attachers::attachers;
-        pub(crate) use linux_list::segments;
+        pub(crate) use linux_list::{segments, usage};
     } else if #[cfg(any(target_vendor = "apple", target_os = "netbsd"))] {
         mod bsd;
         mod calls;

@@ -144,3 +144,65 @@ fn what_is_copied_into_the_command_is_the_value_in_its_unit() {
     );
     assert!(said.ends_with("\n98765\n") && said.contains("PAGES of "), "{said}");
 }
+
+/// What the machine's pool of huge pages was, put back when the test ends.
+struct Pool(u64);
+
+impl Pool {
+    /// Has `pages` more that are free; `None`, said aloud, where they cannot be had.
+    fn grown_by(pages: u64) -> Option<Self> {
+        const FILE: &str = "/proc/sys/vm/nr_hugepages";
+        let before = sysctl("vm/nr_hugepages");
+        let grown = fs::write(FILE, (before + pages).to_string()).is_ok();
+        let pool = Self(before);
+        if grown && sysctl("vm/nr_hugepages") >= before + pages {
+            return Some(pool);
+        }
+        skip("huge pages cannot be had (vm.nr_hugepages)");
+        None
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let _ = fs::write("/proc/sys/vm/nr_hugepages", self.0.to_string());
+    }
+}
+
+#[test]
+fn huge_pages_are_counted_once_marked_and_in_use_when_they_are_reserved() {
+    if !namespaces() {
+        return;
+    }
+    let Some(_pool) = Pool::grown_by(4) else { return };
+    // Three pages: none touched, then one.
+    let said = alone(
+        r#"python3 -c 'import ctypes, json, os, subprocess
+libc = ctypes.CDLL(None)
+libc.shmat.restype = ctypes.c_void_p
+id = libc.shmget(7, 6 << 20, 0o5600)
+def say():
+    ask = lambda *command: json.loads(subprocess.check_output([os.environ["SHM"], *command, "--json"]))
+    item, limits = ask("ls")[0], ask("limits")
+    used = limits["huge_pages"]["total"] - limits["huge_pages"]["free"] + limits["huge_pages"]["reserved"]
+    table = subprocess.check_output([os.environ["SHM"], "limits"], text=True)
+    row = [line for line in table.splitlines() if line.startswith("huge")][0]
+    print(item["resident"], item["status"], limits["sysv"]["pages_resident"], used >= 3, " %d sysctl" % used in " ".join(row.split()))
+say()
+at = libc.shmat(id, None, 0)
+say()
+ctypes.c_char.from_address(at).value = b"x"
+say()
+libc.shmdt(ctypes.c_void_p(at))
+say()
+libc.shmctl(id, 0, None)'"#,
+    );
+    let lines: Vec<&str> = said.lines().collect();
+    let expected = [
+        "0 [] 0 True True",
+        "0 ['huge'] 0 True True",
+        "2097152 ['huge'] 512 True True",
+        "2097152 ['huge'] 512 True True",
+    ];
+    assert_eq!(lines, expected);
+}

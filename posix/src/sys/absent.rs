@@ -44,6 +44,10 @@ impl Pin {
         match *self {}
     }
 
+    pub(crate) fn are_unused(names: &[&CStr]) -> Vec<io::Result<bool>> {
+        names.iter().map(|_| unsupported()).collect()
+    }
+
     pub(crate) fn unlink_if_unused(self, _name: &CStr) -> io::Result<bool> {
         match self {}
     }
@@ -139,6 +143,10 @@ pub(crate) fn is_held(_device: u64, _inode: u64) -> io::Result<Option<bool>> {
 
 pub(crate) fn is_unused(_name: &CStr) -> io::Result<bool> {
     unsupported()
+}
+
+pub(crate) fn are_unused(names: &[&CStr]) -> Vec<io::Result<bool>> {
+    names.iter().map(|_| unsupported()).collect()
 }
 
 pub(crate) fn unlink_if_unused(_name: &CStr) -> io::Result<bool> {

@@ -36,7 +36,7 @@ pub(crate) use holders::{holders_of, is_held};
 pub(crate) use lock::{Lock, lock, lock_named};
 pub(crate) use space::{check_room, clear_tail, reserve};
 pub(crate) use unnamed::unnamed;
-pub(crate) use unused::{Pin, is_unused, tells_unused, unlink_if_unused};
+pub(crate) use unused::{Pin, are_unused, is_unused, tells_unused, unlink_if_unused};
 
 /// Where glibc and musl keep the objects.
 const DIRECTORY: &CStr = c"/dev/shm";

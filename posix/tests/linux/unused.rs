@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::socket::{ControlMessage, MsgFlags, recvmsg, sendmsg};
 use nix::sys::stat::Mode;
-use shared_region_posix::{MapAccess, OpenOptions, is_unused, unlink_if_unused};
+use shared_region_posix::{MapAccess, OpenOptions, are_unused, is_unused, unlink_if_unused};
 
 use crate::support::*;
 
@@ -99,6 +99,30 @@ fn child_holds_in_a_pid_namespace() {
         drop(map);
         0
     });
+}
+
+#[test]
+fn of_many_each_gets_its_own_answer_in_the_order_of_the_names() {
+    let names: Vec<Name> = (0..600).map(|_| Name::new()).collect();
+    let held: Vec<_> = names
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| index % 3 > 0)
+        .map(|(index, name)| {
+            let object = name.create(1);
+            (index % 3 == 1).then_some(object)
+        })
+        .collect();
+    let asked: Vec<_> = names.iter().map(|name| &**name).collect();
+    let answers = are_unused(&asked);
+    drop(held);
+    assert_eq!(answers.len(), names.len());
+    for (index, answer) in answers.into_iter().enumerate() {
+        match index % 3 {
+            0 => assert_eq!(code(answer), libc::ENOENT),
+            held => assert_eq!(answer.unwrap(), held == 2, "{index}"),
+        }
+    }
 }
 
 #[test]

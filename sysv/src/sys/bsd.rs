@@ -69,6 +69,7 @@ pub(super) fn convert(id: i32, ds: &shmid_ds) -> SegmentStat {
         sequence: Some(perm::sequence(&perm)),
         resident: None,
         swapped: None,
+        huge_page_size: None,
     }
 }
 

@@ -126,6 +126,7 @@ pub(super) fn convert(id: i32, ds: &shmid_ds) -> SegmentStat {
         sequence: Some(perm.__seq as u32),
         resident: None,
         swapped: None,
+        huge_page_size: None,
     }
 }
 
@@ -153,7 +154,8 @@ pub(crate) fn limits() -> io::Result<Limits> {
     })
 }
 
-pub(crate) fn usage() -> io::Result<Usage> {
+/// As the kernel counts, which is wrong for huge pages.
+pub(super) fn raw_usage() -> io::Result<Usage> {
     let mut info = ShmInfo::default();
     // SAFETY: SHM_INFO writes one `struct shm_info`, which `info` is. shmctl(2)
     let highest = unsafe { control(0, SHM_INFO, (&raw mut info).cast()) }?;

@@ -6,15 +6,32 @@ use std::io::{self, Read};
 
 use nix::libc;
 
-use super::linux::{SHM_DEST, SHM_LOCKED, SHM_STAT, SHM_STAT_ANY, stat_index, usage};
-use crate::SegmentStat;
+use super::linux::{SHM_DEST, SHM_LOCKED, SHM_STAT, SHM_STAT_ANY, raw_usage, stat_index};
+use super::linux_huge;
+use crate::{SegmentStat, Usage};
 
 pub(crate) fn segments() -> io::Result<Vec<SegmentStat>> {
     match table() {
-        Ok(table) => parse(&table)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/sysvipc/shm has an unknown form")),
+        Ok(table) => {
+            let mut stats = parse(&table)
+                .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/sysvipc/shm has an unknown form"))?;
+            linux_huge::correct(&mut stats);
+            Ok(stats)
+        }
         Err(_) => segments_by_index(),
     }
+}
+
+pub(crate) fn usage() -> io::Result<Usage> {
+    let mut usage = raw_usage()?;
+    // The kernel counts huge pages too often, and only the list tells how often.
+    if !linux_huge::in_use() {
+        return Ok(usage);
+    }
+    if let Some(bytes) = segments()?.iter().map(SegmentStat::resident).sum::<Option<u64>>() {
+        usage.pages_resident = bytes / linux_huge::page();
+    }
+    Ok(usage)
 }
 
 fn table() -> io::Result<String> {
@@ -63,12 +80,13 @@ fn parse_line(header: &[&str], line: &str) -> Option<SegmentStat> {
         sequence: None,
         resident: number("rss"),
         swapped: number("swap"),
+        huge_page_size: None,
     })
 }
 
 /// Asks for every index of the table.
 fn segments_by_index() -> io::Result<Vec<SegmentStat>> {
-    let highest = usage()?.highest_index();
+    let highest = raw_usage()?.highest_index();
     let mut found = Vec::new();
     for index in 0..=highest as c_int {
         match stat_without_permission(index) {
