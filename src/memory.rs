@@ -10,6 +10,11 @@ use nix::sys::mman;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{LOCKED_MEMORY, exceeds_locked_memory};
 
+mod parts;
+
+use parts::by_threads;
+pub(crate) use parts::threads_for;
+
 type Move = unsafe extern "C" fn(*mut u8, *const u8, usize) -> *mut u8;
 type Set = unsafe extern "C" fn(*mut u8, i32, usize) -> *mut u8;
 
@@ -147,13 +152,13 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<
     }
 }
 
-/// Maps in every page of a mapping that may be written.
+/// Maps in every page of a mapping that may be written, by so many threads; 0 for as many as pay.
 ///
 /// # Safety
 ///
 /// `start` is writable for `len` bytes of memory that no reference but to atomics covers.
-pub(crate) unsafe fn prefault(start: *mut u8, len: usize) -> Result<()> {
-    populate(start_of(start), len).or_else(|errno| {
+pub(crate) unsafe fn prefault(start: *mut u8, len: usize, threads: usize) -> Result<()> {
+    by_threads(start_of(start), len, threads_for(len, threads), populate).or_else(|errno| {
         if errno != Errno::EINVAL {
             // madvise(2): EFAULT where a store would be SIGBUS, as the file system has no page left.
             let errno = if errno == Errno::EFAULT { Errno::ENOSPC } else { errno };
@@ -173,13 +178,13 @@ pub(crate) unsafe fn prefault(start: *mut u8, len: usize) -> Result<()> {
     })
 }
 
-/// Maps in every page of a mapping that may be read alone.
+/// Maps in every page of a mapping that may be read alone, as [`prefault`] does.
 ///
 /// # Safety
 ///
 /// `start` is readable for `len` bytes.
-pub(crate) unsafe fn prefault_to_read(start: *const u8, len: usize) -> Result<()> {
-    populate_to_read(start_of(start), len).or_else(|errno| {
+pub(crate) unsafe fn prefault_to_read(start: *const u8, len: usize, threads: usize) -> Result<()> {
+    by_threads(start_of(start), len, threads_for(len, threads), populate_to_read).or_else(|errno| {
         if errno != Errno::EINVAL {
             // As for `prefault`.
             let errno = if errno == Errno::EFAULT { Errno::ENOSPC } else { errno };
@@ -210,8 +215,8 @@ pub(crate) fn try_huge_pages(start: *const u8, len: usize) {
 
 /// Maps in what can be mapped in of a mapping that may be written; a page that cannot be had is no error here.
 #[cfg(feature = "posix")]
-pub(crate) fn try_prefault(start: *const u8, len: usize) {
-    let _ = populate(start_of(start), len);
+pub(crate) fn try_prefault(start: *const u8, len: usize, threads: usize) {
+    let _ = by_threads(start_of(start), len, threads_for(len, threads), populate);
 }
 
 cfg_if::cfg_if! {

@@ -116,6 +116,7 @@ pub struct CreateOptions {
     mode: u32,
     allocation: Allocation,
     huge_pages: HugePages,
+    prefault_threads: usize,
     removal: Removal,
     lock_memory: bool,
     core_dump: bool,
@@ -133,6 +134,7 @@ impl CreateOptions {
             mode: 0o600,
             allocation: Allocation::Reserve,
             huge_pages: HugePages::No,
+            prefault_threads: 0,
             removal: Removal::Explicit,
             lock_memory: false,
             core_dump: true,
@@ -223,6 +225,18 @@ impl CreateOptions {
         self
     }
 
+    /// Sets how many threads map pages in for [`Allocation::Prefault`], this one among them; 0, the default, is as many as may run here at once, by affinity
+    /// and the quota of a control group. Less than 32 MiB are mapped in by one. The others have all signals blocked, and none
+    /// is left when the call returns; where no thread can be had, fewer do it.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - Linux 5.14 and later. Elsewhere one thread does it.
+    pub const fn prefault_threads(mut self, threads: usize) -> Self {
+        self.prefault_threads = threads;
+        self
+    }
+
     /// Sets whether the region keeps its descriptor once it is mapped, which it does by default. Without one, thousands of
     /// regions fit into `RLIMIT_NOFILE`.
     ///
@@ -308,6 +322,11 @@ impl CreateOptions {
         self.core_dump
     }
 
+    /// Returns how many threads map pages in; 0 for as many as pay.
+    pub const fn get_prefault_threads(&self) -> usize {
+        self.prefault_threads
+    }
+
     /// Returns whether the region keeps its descriptor.
     pub const fn get_keep_descriptor(&self) -> bool {
         self.keep_descriptor
@@ -333,6 +352,7 @@ impl CreateOptions {
         let mut open = OpenOptions::new()
             .min_size(self.size)
             .prefault(self.allocation == Allocation::Prefault)
+            .prefault_threads(self.prefault_threads)
             .core_dump(self.core_dump)
             .keep_descriptor(self.keep_descriptor);
         open.fixed_address = self.fixed_address;
@@ -420,7 +440,8 @@ impl CreateOptions {
             let start = region.as_mut_ptr()?;
             // SAFETY: the trait promises `len` bytes from its start on, writable as `as_mut_ptr` checked, which no
             // reference but to atomics covers.
-            unsafe { memory::prefault(start, region.len()) }.map_err(|error| region.describe(error, "create"))?;
+            unsafe { memory::prefault(start, region.len(), self.prefault_threads) }
+                .map_err(|error| region.describe(error, "create"))?;
         }
         if self.lock_memory {
             region.lock_memory().map_err(|error| error.operation("create"))?;
@@ -489,6 +510,7 @@ pub struct OpenOptions {
     expect_owner: Option<u32>,
     require_seals: Seals,
     prefault: bool,
+    prefault_threads: usize,
     core_dump: bool,
     keep_descriptor: bool,
     removal: Removal,
@@ -514,6 +536,7 @@ impl OpenOptions {
             expect_owner: None,
             require_seals: Seals::new(),
             prefault: false,
+            prefault_threads: 0,
             core_dump: true,
             keep_descriptor: true,
             removal: Removal::Explicit,
@@ -596,6 +619,18 @@ impl OpenOptions {
     #[doc(alias("MADV_POPULATE_WRITE", "MADV_POPULATE_READ", "MAP_POPULATE"))]
     pub const fn prefault(mut self, prefault: bool) -> Self {
         self.prefault = prefault;
+        self
+    }
+
+    /// Sets how many threads map pages in for [`prefault`](Self::prefault), this one among them; 0, the default, is as many as may run here at once, by affinity
+    /// and the quota of a control group. Less than 32 MiB are mapped in by one. The others have all signals blocked, and none
+    /// is left when the call returns; where no thread can be had, fewer do it.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// - Linux 5.14 and later. Elsewhere one thread does it.
+    pub const fn prefault_threads(mut self, threads: usize) -> Self {
+        self.prefault_threads = threads;
         self
     }
 
@@ -687,6 +722,11 @@ impl OpenOptions {
     /// Returns whether the mapping goes into core dumps.
     pub const fn get_core_dump(&self) -> bool {
         self.core_dump
+    }
+
+    /// Returns how many threads map pages in; 0 for as many as pay.
+    pub const fn get_prefault_threads(&self) -> usize {
+        self.prefault_threads
     }
 
     /// Returns whether the region keeps its descriptor.
@@ -790,10 +830,12 @@ impl OpenOptions {
                 let start = region.as_mut_ptr()?;
                 // SAFETY: the trait promises `len` bytes from its start on, writable as `as_mut_ptr` checked, which no
                 // reference but to atomics covers.
-                unsafe { memory::prefault(start, region.len()) }
+                unsafe { memory::prefault(start, region.len(), self.prefault_threads) }
             }
             // SAFETY: the trait promises `len` readable bytes from its start on.
-            Access::ReadOnly => unsafe { memory::prefault_to_read(region.as_ptr(), region.len()) },
+            Access::ReadOnly => unsafe {
+                memory::prefault_to_read(region.as_ptr(), region.len(), self.prefault_threads)
+            },
         };
         mapped.map_err(|error| region.describe(error, "open"))
     }

@@ -174,8 +174,12 @@ fn settled(
     let no_room = |error: &io::Error| subject.told(failure::no_room(error, options.get_size(), &object));
     let reserve = options.get_allocation() != Allocation::Lazy;
     options.validate_room().map_err(|error| subject.told(error))?;
-    // Where huge pages come by advice on a mapping, a reservation before it would take ordinary ones.
-    let reserve_mapped = reserve && sizing == Sizing::Extend && options.get_huge_pages() == HugePages::Try;
+    // Where huge pages come by advice on a mapping, a reservation before it would take ordinary ones; and several threads
+    // take memory by a mapping quicker than a reservation does.
+    let by_mapping = options.get_huge_pages() == HugePages::Try
+        || options.get_allocation() == Allocation::Prefault
+            && memory::threads_for(options.get_size(), options.get_prefault_threads()) > 1;
+    let reserve_mapped = reserve && sizing == Sizing::Extend && by_mapping;
     // Where the file system cannot reserve, the metadata says so.
     let sized = if reserve_mapped {
         object.check_room(0, len).and_then(|()| object.set_len(len))
@@ -190,8 +194,10 @@ fn settled(
         .map(options.get_size(), MapAccess::ReadWrite)
         .map_err(|error| subject.not_mapped(&error, options.get_size()))?;
     if reserve_mapped {
-        memory::try_huge_pages(mapping.as_ptr(), mapping.len());
-        memory::try_prefault(mapping.as_ptr(), mapping.len());
+        if options.get_huge_pages() == HugePages::Try {
+            memory::try_huge_pages(mapping.as_ptr(), mapping.len());
+        }
+        memory::try_prefault(mapping.as_ptr(), mapping.len(), options.get_prefault_threads());
         let _: Reserved = object.reserve(0, len, sizing).map_err(|error| no_room(&error))?;
     }
     let core_dump = options.get_core_dump();

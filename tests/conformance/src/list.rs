@@ -220,6 +220,7 @@ macro_rules! __each_check {
                 thousands_of_regions_fit_into_a_few_descriptors,
                 without_its_descriptor_a_region_says_what_it_cannot_do,
                 opening_maps_in_every_page_if_asked,
+                several_threads_map_in_every_page_and_none_of_them_is_left,
                 prefaulting_more_than_there_is_is_no_space_and_no_signal,
                 a_few_pages_that_are_there_are_mapped_in_unasked_and_nothing_is_taken,
             }
@@ -526,6 +527,7 @@ roles! {
         dies_with_a_core,
         has_thousands,
         has_no_descriptors,
+        prefaults_by_threads,
         prefaults_too_much,
     }
     removal {

@@ -12,7 +12,7 @@ use shared_region::{
     SharedRegionExt,
 };
 
-use crate::support::child::{is_root, role, say, skip};
+use crate::support::child::{eventually, is_root, role, say, skip};
 use crate::support::holdings::{Holdings, resident, smaps};
 use crate::support::trace::{self, Fate};
 use crate::sut::{Fresh, Sut, bytes_of, create, name_in, open};
@@ -214,6 +214,51 @@ pub fn opening_maps_in_every_page_if_asked<S: Sut>() {
         assert_eq!(resident(&region).0, SIZE);
         assert_eq!(bytes_of(&region), vec![0x5a; SIZE]);
     }
+}
+
+pub fn several_threads_map_in_every_page_and_none_of_them_is_left<S: Sut>() {
+    role::<S>("prefaults_by_threads").arg(Fresh::<S>::new()).run();
+    // Each of them meets the full store.
+    match S::small_store(LARGE as u64 / 2).filter(|_| is_root()) {
+        Some(store) => role::<S>("prefaults_by_threads").arg("/large").confined(store).run(),
+        None => skip::<S>("no private store can be made here"),
+    }
+}
+
+/// Enough for several.
+const LARGE: usize = 80 << 20;
+
+pub fn prefaults_by_threads<S: Sut>(arguments: &[String]) {
+    let name = Fresh::<S>::named(name_in(arguments, 0));
+    // The C library keeps stacks of threads that ended, so mappings do not tell.
+    let held = || ["task", "fd"].map(|kind| fs::read_dir(format!("/proc/self/{kind}")).unwrap().count());
+    let lazy = S::backend().create_new(&name, &CreateOptions::new(LARGE).allocation(Allocation::Lazy));
+    let fits = arguments[0] != "/large";
+    let Ok(lazy) = lazy else {
+        assert!(!fits);
+        return; // nothing larger than the store can be made
+    };
+    let before = held();
+    for count in [3, 0, 1] {
+        for options in [OpenOptions::new(), OpenOptions::new().read_only(true)] {
+            match S::backend().open(&name, &options.prefault(true).prefault_threads(count)) {
+                Ok(region) => {
+                    assert!(fits);
+                    assert_eq!(resident(&region).0, LARGE);
+                }
+                Err(error) => assert!(!fits && error.kind() == ErrorKind::NoSpace, "{error}"),
+            }
+            // A thread that was joined may stand in /proc for a moment more.
+            assert!(eventually(|| held() == before), "{:?}", held());
+        }
+        if fits {
+            let options = CreateOptions::new(LARGE).allocation(Allocation::Prefault).prefault_threads(count);
+            let region = S::backend().create_unnamed(&options).unwrap();
+            assert_eq!(resident(&region).0, LARGE);
+            assert_ne!(region.metadata().unwrap().is_reserved(), Some(false));
+        }
+    }
+    drop(lazy);
 }
 
 pub fn prefaulting_more_than_there_is_is_no_space_and_no_signal<S: Sut>() {
