@@ -86,6 +86,26 @@ impl Processors {
     }
 }
 
+/// Lets the calling thread, and those that it starts, run everywhere until this is dropped.
+pub(crate) struct Everywhere(CpuSet);
+
+impl Processors {
+    pub(crate) fn everywhere(&self) -> Result<Everywhere> {
+        let this = Pid::from_raw(0);
+        let before = sched_getaffinity(this).context("ask for the allowed processors")?;
+        let mut all = CpuSet::new();
+        self.0.iter().try_for_each(|&processor| all.set(processor))?;
+        sched_setaffinity(this, &all).context("allow all processors")?;
+        Ok(Everywhere(before))
+    }
+}
+
+impl Drop for Everywhere {
+    fn drop(&mut self) {
+        let _ = sched_setaffinity(Pid::from_raw(0), &self.0);
+    }
+}
+
 /// Keeps the calling thread on a processor.
 pub(crate) fn pin(processor: usize) -> Result<()> {
     let mut set = CpuSet::new();

@@ -10,7 +10,7 @@ use shared_region::{
     Allocation, AnyBackend, Backend, CreateOptions, HugePages, Removal, SharedRegion, SharedRegionExt,
 };
 
-use crate::isolation::HugeStore;
+use crate::isolation::{HugeStore, Processors};
 use crate::machine;
 use crate::model::{Group, Plan, Plot, Role, Shape, Size, Subject};
 use crate::sampler;
@@ -20,7 +20,8 @@ pub(crate) const GROUP: Group = Group {
     title: "Prefault",
     text: "One operation creates a region, stores a byte into every 4 KiB of it, and unmaps it, which frees it. *Touched*: each page is
 found missing at its first store. *Reserved*: the pages are there before (`fallocate`), and each is mapped at its first
-store. *Populated*: `MADV_POPULATE_WRITE` does all of that in one call. A huge page of 2 MiB does it for 512 pages at
+store. *Populated*: `MADV_POPULATE_WRITE` does all of that in one call, or
+*by two* in one of each thread. A huge page of 2 MiB does it for 512 pages at
 once: *transparent* ones are put together by the kernel where the memory allows it, *explicit* ones come from a pool that the
 administrator has set aside.",
     plots: &[
@@ -39,11 +40,15 @@ fn plan(plan: &mut Plan) -> Result<()> {
             continue;
         }
         for backend in [AnyBackend::Posix, AnyBackend::Sysv] {
+            let processors = plan.processors.clone();
             let able: Vec<Kind> = KINDS.iter().filter(|kind| kind.is_possible(plan, backend, size)).copied().collect();
             let machine = plan.machine.clone();
             plan.compare(title(backend), size, move || {
                 let store = HugeStore::remount(machine.private_namespaces).map(Rc::new);
-                Ok(able.into_iter().map(|kind| kind.subject(backend, size as usize, store.clone())).collect())
+                Ok(able
+                    .into_iter()
+                    .map(|kind| kind.subject(backend, size as usize, store.clone(), processors.clone()))
+                    .collect())
             });
         }
     }
@@ -56,6 +61,8 @@ struct Kind {
     name: &'static str,
     allocation: Allocation,
     pages: Pages,
+    /// How many do it, each on a processor of its own.
+    threads: usize,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -66,16 +73,19 @@ enum Pages {
 }
 
 const KINDS: &[Kind] = &[
-    Kind { name: BASE, allocation: Allocation::Lazy, pages: Pages::Ordinary },
-    Kind { name: "4 KiB pages, reserved", allocation: Allocation::Reserve, pages: Pages::Ordinary },
-    Kind { name: "4 KiB pages, populated", allocation: Allocation::Prefault, pages: Pages::Ordinary },
-    Kind { name: "transparent, touched", allocation: Allocation::Lazy, pages: Pages::Transparent },
-    Kind { name: "transparent, populated", allocation: Allocation::Prefault, pages: Pages::Transparent },
-    Kind { name: "explicit, touched", allocation: Allocation::Lazy, pages: Pages::Explicit },
-    Kind { name: "explicit, populated", allocation: Allocation::Prefault, pages: Pages::Explicit },
+    Kind { name: BASE, allocation: Allocation::Lazy, pages: Pages::Ordinary, threads: 1 },
+    Kind { name: "4 KiB pages, reserved", allocation: Allocation::Reserve, pages: Pages::Ordinary, threads: 1 },
+    Kind { name: POPULATED, allocation: Allocation::Prefault, pages: Pages::Ordinary, threads: 1 },
+    Kind { name: BY_TWO, allocation: Allocation::Prefault, pages: Pages::Ordinary, threads: 2 },
+    Kind { name: "transparent, touched", allocation: Allocation::Lazy, pages: Pages::Transparent, threads: 1 },
+    Kind { name: "transparent, populated", allocation: Allocation::Prefault, pages: Pages::Transparent, threads: 1 },
+    Kind { name: "explicit, touched", allocation: Allocation::Lazy, pages: Pages::Explicit, threads: 1 },
+    Kind { name: "explicit, populated", allocation: Allocation::Prefault, pages: Pages::Explicit, threads: 1 },
 ];
 
 const BASE: &str = "4 KiB pages, touched";
+const POPULATED: &str = "4 KiB pages, populated";
+const BY_TWO: &str = "4 KiB pages, populated by two";
 
 impl Pages {
     fn title(self, backend: AnyBackend) -> &'static str {
@@ -96,6 +106,7 @@ fn title(backend: AnyBackend) -> &'static str {
 impl Kind {
     fn create(self, backend: AnyBackend, size: usize) -> Result<Box<dyn SharedRegion>> {
         let options = CreateOptions::new(size).allocation(self.allocation).removal(Removal::OnDrop);
+        let options = options.prefault_threads(self.threads);
         Ok(match self.pages {
             Pages::Ordinary => backend.create_unique("bench-", &options)?,
             Pages::Transparent => backend.create_unique("bench-", &options.huge_pages(HugePages::Try))?,
@@ -106,6 +117,10 @@ impl Kind {
 
     /// Tries it, and says in the report why it is left out.
     fn is_possible(self, plan: &mut Plan, backend: AnyBackend, size: u64) -> bool {
+        if self.threads > plan.processors.count() {
+            plan.skip(self.name, "Two at once need two processors.");
+            return false;
+        }
         if self.pages == Pages::Ordinary {
             return true;
         }
@@ -127,14 +142,26 @@ impl Kind {
         false
     }
 
-    fn subject(self, backend: AnyBackend, size: usize, store: Option<Rc<HugeStore>>) -> Subject {
+    fn subject(
+        self,
+        backend: AnyBackend,
+        size: usize,
+        store: Option<Rc<HugeStore>>,
+        processors: Processors,
+    ) -> Subject {
         let verify = move || verify(&*self.create(backend, size)?, self.pages);
         let run = move |count| {
             let _store = &store;
+            // Threads that are started stay where this one may be.
+            let _everywhere = if self.threads > 1 { Some(processors.everywhere()?) } else { None };
             sampler::time(count, || touch(&*self.create(backend, size)?))
         };
         let subject = Subject::new(Role::Ours, self.name, "", verify, run);
-        if self.name == BASE { subject } else { subject.against(BASE) }
+        match self.name {
+            BASE => subject,
+            BY_TWO => subject.against(POPULATED),
+            _ => subject.against(BASE),
+        }
     }
 }
 
