@@ -81,7 +81,7 @@ emulated() {
     part=$bin/part.o
     "$compiler" -O1 -Wall -fPIC -c -o "$part" "$3"
   fi
-  printf '#!/bin/sh\nexec %s "$@" %s -Wl,--dynamic-linker=%s -Wl,-rpath,%s\n' \
+  printf '#!/bin/sh\nexec %s %s -Wl,--dynamic-linker=%s -Wl,-rpath,%s "$@"\n' \
     "$compiler" "$part" "$(echo "$folder"/ld*.so.[0-9])" "$folder" >"$bin/$1-linux-gnu-gcc"
   chmod +x "$bin/$1-linux-gnu-gcc"
   ln -sf "../$1-linux-gnu-gcc" "$bin/tests/cc"
