@@ -49,7 +49,7 @@
 //!
 //! # Platform-specific behavior
 //!
-//! - **Linux**: everything. Run on x86-64 with glibc and with musl, and as 32-bit x86 with musl.
+//! - **Linux**: everything. Run on x86-64 with glibc and with musl, on 32-bit x86, and emulated on aarch64 and s390x.
 //! - **macOS, the BSDs, illumos, Solaris**: what POSIX has, that is [`OpenOptions`], sizing, mapping,
 //!   owner and mode, [`unlink`]; the rest is [`ErrorKind::Unsupported`](std::io::ErrorKind::Unsupported).
 //!   Written from their manuals and sources, compiled for all of them but Solaris, never run.

@@ -40,9 +40,9 @@
 //!
 //! # Platform-specific behavior
 //!
-//! Run on Linux only (x86-64 with glibc and musl; 32-bit x86 with musl). For macOS, FreeBSD, DragonFly, NetBSD and
-//! OpenBSD the crate compiles, and was written from their manuals and headers; there [`segments`], [`attachers`],
-//! [`limits`], [`usage`], [`Segment::lock`], [`Segment::unlock`], [`AttachOptions::address`],
+//! Run on Linux only (x86-64 with glibc and musl; 32-bit x86; emulated aarch64 and s390x). For macOS, FreeBSD, DragonFly,
+//! NetBSD and OpenBSD the crate compiles, and was written from their manuals and headers; there [`segments`],
+//! [`attachers`], [`limits`], [`usage`], [`Segment::lock`], [`Segment::unlock`], [`AttachOptions::address`],
 //! [`AttachOptions::executable`], huge pages and [`GetOptions::no_reserve`] are
 //! [`Unsupported`](std::io::ErrorKind::Unsupported). On any other system every call is.
 
