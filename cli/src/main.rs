@@ -32,6 +32,7 @@ mod privilege;
 mod probe;
 mod process;
 mod read;
+mod reserve;
 mod rm;
 mod size;
 mod standard;
