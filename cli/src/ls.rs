@@ -1,6 +1,7 @@
 //! `shm ls`.
 
 use std::cmp::Reverse;
+use std::fmt;
 use std::io::Write;
 use std::time::SystemTime;
 
@@ -11,6 +12,7 @@ use shared_region::AnyBackend;
 use crate::args::Selection;
 use crate::beside;
 use crate::failure::Failure;
+use crate::inside::Inside;
 use crate::inventory::{self, Listed, Wanted};
 use crate::item::{Item, Status};
 use crate::people::command;
@@ -39,6 +41,14 @@ pub(crate) struct Args {
     /// Also memfds, named semaphores and files in subdirectories of /dev/shm; the last line says what takes its memory.
     #[arg(long, conflicts_with = "orphans")]
     all: bool,
+    #[command(flatten)]
+    inside: Inside,
+    /// Only what this process was seen to have mapped or open.
+    #[arg(long, value_name = "PID", conflicts_with = "orphans")]
+    pid: Option<u32>,
+    /// End with a line that says how many there are, and their sizes together.
+    #[arg(long, conflicts_with = "json")]
+    sum: bool,
     /// What to sort by: names and numbers upwards, sizes and counts from the largest, times from the newest.
     #[arg(long, value_name = "COLUMN", default_value = "id")]
     sort: Column,
@@ -74,15 +84,22 @@ enum Column {
 }
 
 pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
+    args.inside.enter()?;
     let wanted = if args.orphans { Wanted::Orphans } else { Wanted::Everything { all: args.all } };
     let Listed { mut items, complete } = inventory::list(&args.selection, wanted)?;
     // Of a part of them it would not add up.
-    let whole = args.all && args.selection.is_whole() && args.selection.kind.all().contains(&AnyBackend::Posix);
+    let whole = args.all
+        && args.pid.is_none()
+        && args.selection.is_whole()
+        && args.selection.kind.all().contains(&AnyBackend::Posix);
     let sum = if whole { beside::Sum::of(&items) } else { None };
     let mut sure = Ok(());
     if args.orphans {
         sure = inventory::check_sure(&items);
         items.retain(|item| item.is(Status::Orphan));
+    }
+    if let Some(pid) = args.pid {
+        inventory::keep_held_by(pid, &mut items)?;
     }
     sort(&mut items, args.sort);
     if args.json {
@@ -92,11 +109,38 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
         let human = args.human || table::is_terminal();
         let width = if args.wide { None } else { table::terminal_width().or(args.human.then(said_width).flatten()) };
         table(&items, columns, human).write(width, out)?;
+        if args.sum {
+            writeln!(out, "\n{}", Together::of(&items, human)).map_err(Failure::output)?;
+        }
         if let Some(sum) = sum {
             writeln!(out, "\n{sum}").map_err(Failure::output)?;
         }
     }
     if complete { sure } else { Err(Failure::Told) }
+}
+
+/// What the listed take.
+struct Together {
+    count: usize,
+    size: String,
+    resident: String,
+}
+
+impl Together {
+    fn of(items: &[Item], human: bool) -> Self {
+        let size = |bytes: u64| if human { show(bytes) } else { format!("{bytes} bytes") };
+        Self {
+            count: items.len(),
+            size: size(items.iter().fold(0, |sum, item| sum.saturating_add(item.size))),
+            resident: size(items.iter().filter_map(|item| item.resident).sum()),
+        }
+    }
+}
+
+impl fmt::Display for Together {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} listed: {}, {} of them resident", self.count, self.size, self.resident)
+    }
 }
 
 /// How wide whoever started this says that lines may be.

@@ -20,6 +20,7 @@ mod hex;
 mod huge;
 mod identity;
 mod input;
+mod inside;
 mod interrupt;
 mod inventory;
 mod item;
