@@ -23,6 +23,7 @@ mod input;
 mod inside;
 mod interrupt;
 mod inventory;
+mod ipc;
 mod item;
 mod limits;
 mod ls;
@@ -67,6 +68,7 @@ enum Command {
     Chown(chown::Args),
     Rm(rm::Args),
     Wait(wait::Args),
+    Ipc(ipc::Args),
     Limits(limits::Args),
     Probe(probe::Args),
     Completions(docs::Completions),
@@ -86,6 +88,7 @@ impl Command {
             Self::Chown(args) => chown::run(args),
             Self::Rm(args) => rm::run(args, out),
             Self::Wait(args) => wait::run(args),
+            Self::Ipc(args) => ipc::run(args, out),
             Self::Limits(args) => limits::run(args, out),
             Self::Probe(args) => probe::run(args, out),
             Self::Completions(args) => docs::completions(args, out),

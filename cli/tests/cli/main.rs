@@ -7,6 +7,7 @@ mod create;
 mod documents;
 mod ending;
 mod hostile;
+mod ipc;
 mod limits;
 mod list;
 mod names;
