@@ -21,6 +21,7 @@ Regions:
   sysv:#ID             one by its id (shmid)
   sysv:ftok:PATH,PROJ  one by ftok(3)'s key; PROJ is a number or a letter
   /dev/shm/NAME        a POSIX object, as the shell completes its path
+  /proc/PID/root/dev/shm/NAME  one in the container of a process (stat, rm)
   /NAME                whichever kind exists, if only one of them does
 
 The hash is RegionName::key of the crate shared-region: 32-bit FNV-1a of the name without its slash. Unusual are bytes \

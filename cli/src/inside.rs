@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 
 use crate::failure::Failure;
+use crate::identity::Identity;
 
 static ENTERED: AtomicBool = AtomicBool::new(false);
 
@@ -20,6 +21,17 @@ pub(crate) struct Inside {
 }
 
 impl Inside {
+    /// The same, or where those are that were named by a path of one process in `/proc`.
+    pub(crate) fn or_of(self, ids: &[Identity]) -> Self {
+        let mut pids = ids.iter().map(|id| if let Identity::Elsewhere(pid, _) = id { Some(*pid) } else { None });
+        match (self.inside, pids.next().flatten()) {
+            (None, Some(first)) if pids.all(|pid| pid == Some(first)) => Self { inside: Some(first) },
+            // Of another one than that they are not.
+            (Some(inside), _) if pids_differ(ids, inside) => Self { inside: None },
+            _ => self,
+        }
+    }
+
     /// Goes there, for the rest of the program.
     pub(crate) fn enter(self) -> Result<(), Failure> {
         let Some(pid) = self.inside else { return Ok(()) };
@@ -39,6 +51,10 @@ impl Inside {
         ENTERED.store(true, Relaxed);
         Ok(())
     }
+}
+
+fn pids_differ(ids: &[Identity], inside: u32) -> bool {
+    ids.iter().any(|id| matches!(id, Identity::Elsewhere(pid, _) if *pid != inside))
 }
 
 /// Whether this program has gone elsewhere: names of users are not looked up then, as the C library would load code of the

@@ -51,7 +51,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
-    args.inside.enter()?;
+    args.inside.or_of(&args.ids).enter()?;
     if args.orphans {
         return orphans(&args, out);
     }

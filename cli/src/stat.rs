@@ -94,7 +94,7 @@ struct Mapping {
 }
 
 pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
-    args.inside.enter()?;
+    args.inside.or_of(&args.ids).enter()?;
     let mut ids = Vec::new();
     let named = each(args.ids, |id| {
         ids.push(id.existing()?);

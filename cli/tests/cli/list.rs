@@ -306,17 +306,26 @@ fn inside_of_a_container_its_regions_are_listed_examined_and_removed() {
         until grep -q ready /tmp/inside.$$; do sleep 0.02; done; rm /tmp/inside.$$
         "$SHM" ls --inside $container --columns id,owner,size
         "$SHM" stat --inside $container /dev/shm/inside | head -1
-        "$SHM" rm --inside $container posix:/inside sysv:0x7
+        "$SHM" create --backend posix /again 4K; "$SHM" stat /proc/$container/root/dev/shm/inside | head -1
+        "$SHM" stat /proc/$container/root/dev/shm/inside posix:/again 2>&1 || echo code $?
+        "$SHM" rm posix:/again /proc/$container/root/dev/shm/inside 2>/dev/null || echo code $?
+        "$SHM" rm /proc/$container/root/dev/shm/inside; "$SHM" rm --inside $container sysv:0x7
         "$SHM" ls --inside $container --columns id; "$SHM" ls --columns id
         "$SHM" ls --inside 999999 2>&1 || echo code $?
-        kill $container"#,
+        kill $container; echo $container"#,
     );
+    let (said, pid) = said.trim_end().rsplit_once('\n').unwrap();
+    let said = said.replace(&format!("process {pid} "), "process PID ");
     let lines: Vec<String> = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     let expected = [
         "ID OWNER SIZE",
         "posix:/inside 0 8192",
         "sysv:0x7 0 8192",
         "posix:/inside",
+        "posix:/inside",
+        "shm: posix:/inside of process PID can be reached by `shm stat` and `shm rm`, and only those of one process at a time",
+        "code 2",
+        "code 2",
         "ID",
         "ID",
         "posix:/outside",
