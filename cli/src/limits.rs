@@ -241,14 +241,14 @@ fn remove_ipc() -> Option<bool> {
         }
     }
     let texts = main.into_iter().chain(more.into_values().filter_map(|file| fs::read_to_string(file).ok()));
-    let told = texts.filter_map(|text| {
+    let mut told = texts.filter_map(|text| {
         let values =
             text.lines().filter_map(|line| line.split_once('=').filter(|(name, _)| name.trim() == "RemoveIPC"));
         values
             .map(|(_, value)| matches!(value.trim().to_lowercase().as_str(), "yes" | "true" | "on" | "1" | "y" | "t"))
-            .last()
+            .next_back()
     });
-    Some(told.last().unwrap_or(true))
+    Some(told.next_back().unwrap_or(true))
 }
 
 fn meminfo(text: &str, name: &str) -> Option<u64> {

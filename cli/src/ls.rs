@@ -11,6 +11,7 @@ use shared_region::AnyBackend;
 
 use crate::args::Selection;
 use crate::beside;
+use crate::everywhere;
 use crate::failure::Failure;
 use crate::inside::Inside;
 use crate::inventory::{self, Listed, Wanted};
@@ -43,6 +44,10 @@ pub(crate) struct Args {
     all: bool,
     #[command(flatten)]
     inside: Inside,
+    /// What is in every container, in one table with a column INSIDE: a process of each, for --inside, or "here".
+    #[arg(long, conflicts_with_all = ["backend", "mine", "user", "matching", "orphans", "all", "inside", "pid", "sum", "sort",
+        "columns", "wide", "human"])]
+    all_namespaces: bool,
     /// Only what this process was seen to have mapped or open.
     #[arg(long, value_name = "PID", conflicts_with = "orphans")]
     pid: Option<u32>,
@@ -84,6 +89,9 @@ enum Column {
 }
 
 pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
+    if args.all_namespaces {
+        return everywhere::list(args.json, out);
+    }
     args.inside.enter()?;
     let wanted = if args.orphans { Wanted::Orphans } else { Wanted::Everything { all: args.all } };
     let Listed { mut items, complete } = inventory::list(&args.selection, wanted)?;

@@ -15,6 +15,7 @@ mod chown;
 mod copy;
 mod create;
 mod docs;
+mod everywhere;
 mod failure;
 mod hex;
 mod huge;

@@ -334,3 +334,26 @@ fn inside_of_a_container_its_regions_are_listed_examined_and_removed() {
     ];
     assert_eq!(lines, expected, "{said}");
 }
+
+#[test]
+fn what_every_container_has_is_one_table() {
+    if !namespaces() {
+        return;
+    }
+    let said = alone(
+        r#""$SHM" create posix:/outside 4K; "$SHM" create sysv:0x7 4K
+        unshare --mount --ipc sh -c 'mount -t tmpfs -o mode=1777 none /dev/shm
+            "$SHM" create posix:/inside 8K; "$SHM" create sysv:0x7 8K; echo ready; exec sleep 1000' > /tmp/every.$$ &
+        container=$!
+        # Another view of the same memory adds nothing.
+        unshare --mount sleep 1000 & other=$!
+        until grep -q ready /tmp/every.$$; do sleep 0.02; done; rm /tmp/every.$$
+        echo $container; "$SHM" ls --all-namespaces | awk '{ print $1, $2, $5 }'
+        "$SHM" ls --all-namespaces --json | grep -c '"inside"'; kill $container $other"#,
+    );
+    let (pid, said) = said.split_once('\n').unwrap();
+    let said = said.replace(&format!("{pid}/sleep"), "container");
+    let expected = "INSIDE ID SIZE\nhere posix:/outside 4096\nhere sysv:0x7 4096\n\
+        container posix:/inside 8192\ncontainer sysv:0x7 8192\n4\n";
+    assert_eq!(said, expected);
+}
