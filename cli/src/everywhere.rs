@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
@@ -25,9 +25,14 @@ pub(crate) fn list(json: bool, out: &mut dyn Write) -> Result<(), Failure> {
         for kind in kinds {
             let mut shm = Command::new("/proc/self/exe");
             shm.args(["ls", "--json", "--backend", kind]).args(pid.map(|pid| format!("--inside={pid}")));
-            let output = shm.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+            let output = shm.stdin(Stdio::null()).output();
             let output = output.map_err(|error| Failure::with("start another shm", &error))?;
-            complete &= output.status.success();
+            let has_ended = pid.is_some_and(|pid| fs::metadata(format!("/proc/{pid}")).is_err());
+            if !output.status.success() && !has_ended {
+                complete = false;
+                // It says why, in whole lines.
+                let _ = io::stderr().write_all(&output.stderr);
+            }
             let items: Vec<Map<String, Value>> = serde_json::from_slice(&output.stdout).unwrap_or_default();
             found.extend(items.into_iter().map(|mut item| {
                 item.insert("inside".into(), pid.into());
@@ -80,7 +85,7 @@ fn places(complete: &mut bool) -> Vec<Place> {
     }
     if hidden > 0 {
         tell(&format_args!(
-            "what others have may be missing: {hidden} of the processes may be looked into by root alone"
+            "what others have may be missing: {hidden} of the processes may be looked into by root alone, with all its privileges"
         ));
         *complete = false;
     }

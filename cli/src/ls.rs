@@ -17,6 +17,7 @@ use crate::inside::Inside;
 use crate::inventory::{self, Listed, Wanted};
 use crate::item::{Item, Status};
 use crate::people::command;
+use crate::prometheus;
 use crate::size::show;
 use crate::table::{self, Table, left, names, right};
 
@@ -69,6 +70,9 @@ pub(crate) struct Args {
     /// Print JSON: every column, every number exact.
     #[arg(long, conflicts_with_all = ["columns", "wide", "human"])]
     json: bool,
+    /// Print numbers for Prometheus, as its node exporter collects them from a file: sums for each kind and owner.
+    #[arg(long, conflicts_with_all = ["columns", "wide", "human", "json", "sum", "all_namespaces"])]
+    prometheus: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -110,7 +114,9 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
         inventory::keep_held_by(pid, &mut items)?;
     }
     sort(&mut items, args.sort);
-    if args.json {
+    if args.prometheus {
+        prometheus::write(&items, out)?
+    } else if args.json {
         table::write_json(out, &items)?
     } else {
         let columns = if args.columns.is_empty() { Column::value_variants() } else { &args.columns };

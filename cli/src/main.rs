@@ -34,6 +34,7 @@ mod people;
 mod privilege;
 mod probe;
 mod process;
+mod prometheus;
 mod read;
 mod reserve;
 mod rm;
@@ -43,6 +44,7 @@ mod stat;
 mod stream;
 mod table;
 mod text;
+mod top;
 mod wait;
 mod write;
 
@@ -70,6 +72,7 @@ enum Command {
     Rm(rm::Args),
     Wait(wait::Args),
     Ipc(ipc::Args),
+    Top(top::Args),
     Limits(limits::Args),
     Probe(probe::Args),
     Completions(docs::Completions),
@@ -90,6 +93,7 @@ impl Command {
             Self::Rm(args) => rm::run(args, out),
             Self::Wait(args) => wait::run(args),
             Self::Ipc(args) => ipc::run(args, out),
+            Self::Top(args) => top::run(args, out),
             Self::Limits(args) => limits::run(args, out),
             Self::Probe(args) => probe::run(args, out),
             Self::Completions(args) => docs::completions(args, out),

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::{Region, SHM, Scratch, fails, has, ok, ok_with, shm};
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "ls",
     "stat",
     "create",
@@ -18,6 +18,7 @@ const COMMANDS: [&str; 15] = [
     "rm",
     "wait",
     "ipc",
+    "top",
     "limits",
     "probe",
     "completions",

@@ -18,6 +18,7 @@ mod remove;
 mod stat;
 mod support;
 mod terminal;
+mod top;
 mod users;
 mod wait;
 mod write;
