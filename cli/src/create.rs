@@ -6,11 +6,12 @@ use shared_region::{Allocation, AnyBackend, CreateOptions, HugePages, RegionId, 
 use crate::args::Kind;
 use crate::failure::Failure;
 use crate::identity::{self, Identity};
-use crate::{interrupt, limits, mode, size};
+use crate::{interrupt, limits, mode, reserve, size};
 
 /// Makes a region of zeros.
 ///
 /// Its memory is set aside at once, so that a full store is an error now and not a crash of whoever touches it later.
+/// Where that takes long a bar shows how far it is, and Ctrl-C leaves nothing behind.
 /// The mode is as asked, whatever the umask. What exists already is left as it is, and is an error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = identity::FORMS)]
@@ -86,13 +87,22 @@ pub(crate) fn create(
 ) -> Result<(), Failure> {
     interrupt::defer()?;
     // Its maker needs these until it is filled.
-    id.create_with(&options.mode(mode | 0o600), |region| {
+    let options = options.mode(mode | 0o600);
+    let (options, left) = match reserve::later(id, &options) {
+        Some((without, allocation)) => (without, Some(allocation)),
+        None => (options, None),
+    };
+    id.create_with(&options, |region| {
         interrupt::check()?;
+        if let Some(allocation) = left {
+            reserve::fulfil(region, allocation)?;
+        }
         fill(region)?;
         if mode & 0o600 != 0o600 {
             region.set_mode(mode)?;
         }
         interrupt::check()
     })
-    .map(drop)
+    // To unmap it takes its time, in which Ctrl-C would seem to have undone what stands by now.
+    .map(std::mem::forget)
 }

@@ -21,6 +21,7 @@ Regions:
   sysv:#ID             one by its id (shmid)
   sysv:ftok:PATH,PROJ  one by ftok(3)'s key; PROJ is a number or a letter
   /dev/shm/NAME        a POSIX object, as the shell completes its path
+  /proc/PID/root/dev/shm/NAME  one in the container of a process (stat, rm)
   /NAME                whichever kind exists, if only one of them does
 
 The hash is RegionName::key of the crate shared-region: 32-bit FNV-1a of the name without its slash. Unusual are bytes \
@@ -41,7 +42,7 @@ An orphan has nobody attached. For POSIX the kernel says so, by a lease, to the 
 too; a mount of the object counts as use. For System V its creator has ended as well: no process has the number, or \
 one that began later. Where that could not be seen, nothing is called an orphan, and the exit code is 3.";
 
-/// Prints a script that completes commands and options in a shell.
+/// Prints a script that completes commands, options and, in bash, zsh and fish, the regions that exist.
 ///
 /// For bash: shm completions bash > ~/.local/share/bash-completion/completions/shm.
 #[derive(Debug, clap::Args)]
@@ -62,7 +63,39 @@ pub(crate) struct Man {
 pub(crate) fn completions(args: Completions, out: &mut dyn Write) -> Result<(), Failure> {
     let mut script = Vec::new(); // the generator panics where its output fails
     clap_complete::generate(args.shell, &mut Cli::command(), "shm", &mut script);
-    out.write_all(&script).map_err(Failure::output)
+    let script = String::from_utf8_lossy(&script);
+    let cli = Cli::command();
+    let commands: Vec<&str> = cli.get_subcommands().map(clap::Command::get_name).collect();
+    let script = with_regions(args.shell, &script).replace("SHM_COMMANDS", &commands.join(" "));
+    out.write_all(script.as_bytes()).map_err(Failure::output)
+}
+
+/// Adds what is asked of the tool itself while somebody types: the regions that exist, and the commands that have a page.
+fn with_regions(shell: Shell, script: &str) -> String {
+    match shell {
+        Shell::Bash => format!("{script}{}", include_str!("completions/shm.bash")),
+        Shell::Fish => format!("{script}{}", include_str!("completions/shm.fish")),
+        Shell::Zsh => {
+            let complete = |line: &str| {
+                let is = |names: &[&str]| names.iter().any(|name| line.starts_with(name));
+                let by = if line.contains("-- Only these:") {
+                    "_shm_ipc"
+                } else if is(&["'*::ids -- ", "':id -- ", "':source -- ", "':target -- "]) {
+                    "_shm_regions"
+                } else if is(&["'::command -- The command whose page"]) {
+                    "_shm_manual"
+                } else {
+                    return format!("{line}\n");
+                };
+                format!("{}\n", line.replace(":_default'", &format!(":{by}'")))
+            };
+            let script: String = script.lines().map(complete).collect();
+            // The first line is for the shell.
+            let (first, rest) = script.split_once('\n').unwrap_or_default();
+            format!("{first}\n\n{}{rest}", include_str!("completions/shm.zsh"))
+        }
+        _ => script.to_owned(),
+    }
 }
 
 pub(crate) fn man(args: Man, out: &mut dyn Write) -> Result<(), Failure> {

@@ -8,9 +8,10 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use shared_region::{AnyBackend, Backend, ErrorKind, PosixName, RegionId, RegionName, SysvRegion};
 
 use crate::failure::Failure;
+use crate::inside;
 
 /// The forms of an identity, for `--help` and for errors.
-pub(crate) const FORMS: &str = "ID is one of posix:/NAME, sysv:/NAME, sysv:0xKEY, sysv:#ID, sysv:ftok:PATH,PROJ, /dev/shm/NAME, and /NAME for the one that exists";
+pub(crate) const FORMS: &str = "ID is one of posix:/NAME, sysv:/NAME, sysv:0xKEY, sysv:#ID, sysv:ftok:PATH,PROJ, /dev/shm/NAME, /proc/PID/root/dev/shm/NAME (stat, rm), and /NAME for the one that exists";
 
 /// A region as it was typed.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub(crate) enum Identity {
     Ftok(PathBuf, i32),
     /// A name without a backend.
     Bare(RegionName),
+    /// An object in the `/dev/shm` of a process, as a path in `/proc`.
+    Elsewhere(u32, RegionId),
 }
 
 impl Identity {
@@ -35,6 +38,10 @@ impl Identity {
             return PosixName::new(OsStr::from_bytes(&[b"/", name].concat()))
                 .map(|name| Self::Exact(name.into()))
                 .map_err(|error| error.to_string());
+        }
+        if let Some((pid, name)) = elsewhere(bytes) {
+            let name = PosixName::new(OsStr::from_bytes(&[b"/", name].concat()));
+            return name.map(|name| Self::Elsewhere(pid, name.into())).map_err(|error| error.to_string());
         }
         let forms = || FORMS.to_owned();
         let text = text.to_str().ok_or_else(forms)?;
@@ -61,6 +68,12 @@ impl Identity {
         Ok(match self {
             Self::Exact(id) => vec![id.clone()],
             Self::Ftok(path, project) => vec![RegionId::Key(SysvRegion::ftok(path, *project)?)],
+            Self::Elsewhere(_, id) if inside::has_entered() => vec![id.clone()],
+            Self::Elsewhere(pid, id) => {
+                return Err(Failure::Usage(format!(
+                    "{id} of process {pid} can be reached by `shm stat` and `shm rm`, and only those of one process at a time"
+                )));
+            }
             Self::Bare(name) => ["posix", "sysv"].map(|backend| RegionId::named(backend, *name)).to_vec(),
         })
     }
@@ -101,6 +114,14 @@ impl Identity {
             _ => Ok(self.candidates()?.remove(0)),
         }
     }
+}
+
+/// Takes `/proc/PID/root/dev/shm/NAME` apart.
+fn elsewhere(path: &[u8]) -> Option<(u32, &[u8])> {
+    let rest = path.strip_prefix(b"/proc/")?;
+    let slash = rest.iter().position(|&byte| byte == b'/')?;
+    let pid = std::str::from_utf8(&rest[..slash]).ok()?.parse().ok()?;
+    Some((pid, rest[slash..].strip_prefix(b"/root/dev/shm/")?))
 }
 
 /// Says what a number may be meant for: an id as ipcs(1) shows it, or a key, which some programs show in decimal.

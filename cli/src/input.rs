@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::SpooledTempFile;
+use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
+use tempfile::spooled_tempfile_in;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use crate::standard;
 
 /// How much is kept in memory, before a temporary file takes over.
@@ -37,8 +38,15 @@ impl Input {
             let length = metadata.len().saturating_sub(position);
             return Ok(Self { bytes: Box::new(file), length, name });
         }
-        let mut spool = SpooledTempFile::new(IN_MEMORY);
+        let directory = spool_directory();
+        let mut spool = spooled_tempfile_in(IN_MEMORY, &directory);
         let length = io::copy(&mut file.take(limit.saturating_add(1)), &mut spool).map_err(failed)?;
+        if spool.is_rolled() && is_in_memory(&directory) {
+            tell(&format_args!(
+                "until all is written the input takes its {length} bytes of memory twice, as {} is in memory: a TMPDIR on a disk would not",
+                directory.display()
+            ));
+        }
         spool.flush().and_then(|()| spool.rewind()).map_err(failed)?;
         Ok(Self { bytes: Box::new(spool), length, name })
     }
@@ -54,4 +62,18 @@ impl Input {
             _ => Failure::with(format_args!("read {}", self.name), &error),
         })
     }
+}
+
+/// Where what does not fit into memory goes: to a disk, unless somebody chose otherwise.
+fn spool_directory() -> PathBuf {
+    let chosen = std::env::temp_dir();
+    let disk = PathBuf::from("/var/tmp");
+    if std::env::var_os("TMPDIR").is_none() && is_in_memory(&chosen) && disk.is_dir() { disk } else { chosen }
+}
+
+/// Whether files there are memory.
+fn is_in_memory(directory: &Path) -> bool {
+    /// From the kernel's include/uapi/linux/magic.h.
+    const RAMFS_MAGIC: FsType = FsType(0x8584_58f6_u32 as _); // the type differs by processor and C library
+    statfs(directory).is_ok_and(|system| [TMPFS_MAGIC, RAMFS_MAGIC].contains(&system.filesystem_type()))
 }

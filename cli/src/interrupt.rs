@@ -3,6 +3,8 @@
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::libc::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
@@ -27,6 +29,19 @@ pub(crate) fn check() -> Result<(), Failure> {
     match CAME.get().map_or(0, |came| came.load(Relaxed)) {
         0 => Ok(()),
         signal => Err(Failure::Signal(signal as i32)),
+    }
+}
+
+/// Sleeps, but no longer than until a signal comes.
+pub(crate) fn sleep(time: Duration) -> Result<(), Failure> {
+    let end = Instant::now() + time;
+    loop {
+        check()?;
+        match end.checked_duration_since(Instant::now()) {
+            // std goes on with a sleep that a signal interrupted.
+            Some(left) if !left.is_zero() => thread::sleep(left.min(Duration::from_millis(50))),
+            _ => return Ok(()),
+        }
     }
 }
 

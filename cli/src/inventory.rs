@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::CStr;
+use std::fs;
 use std::io;
 
 use nix::libc::{EACCES, EAGAIN, EINVAL, ENOENT, EOPNOTSUPP, EPERM};
@@ -86,6 +87,26 @@ fn segments(people: &mut People) -> Result<Vec<Item>, Error> {
     let mut items: Vec<Item> = segments.iter().map(|stat| Item::segment(stat, people)).collect();
     huge::mark(&segments, &mut items);
     Ok(items)
+}
+
+/// Leaves only what a process was seen to have.
+pub(crate) fn keep_held_by(pid: u32, items: &mut Vec<Item>) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::with(format_args!("see what process {pid} has"), &error);
+    // None of it is told of a process that may not be looked into, which is another answer than "nothing".
+    fs::read_link(format!("/proc/{pid}/ns/ipc")).map_err(failed)?;
+    let segments = sysv::segments().map_err(failed)?;
+    let found = sysv::attachers(&segments).map_err(failed)?;
+    let attached: HashSet<u64> = segments
+        .iter()
+        .zip(&found)
+        .filter(|(_, found)| found.processes().iter().any(|process| process.pid() == pid))
+        .map(|(stat, _)| stat.segment().id().unsigned_abs().into())
+        .collect();
+    items.retain(|item| match item.backend {
+        "sysv" => item.native_id.is_some_and(|id| attached.contains(&id)),
+        _ => item.pids.contains(&pid),
+    });
+    Ok(())
 }
 
 fn objects(wanted: Wanted, people: &mut People) -> Result<Vec<Item>, Error> {

@@ -1,7 +1,9 @@
 //! `shm limits`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 
 use nix::unistd::{SysconfVar, sysconf};
 use serde::Serialize;
@@ -32,6 +34,8 @@ struct Limits {
     huge_pages: HugePages,
     shm_rmid_forced: Option<u64>,
     protected_regular: Option<u64>,
+    /// Whether logind removes what belongs to a user with their last session; `null` without logind.
+    remove_ipc: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -126,6 +130,7 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
         },
         shm_rmid_forced: setting("kernel/shm_rmid_forced"),
         protected_regular: setting("fs/protected_regular"),
+        remove_ipc: remove_ipc(),
     };
     if args.json {
         table::write_json(out, &limits)?
@@ -161,7 +166,8 @@ impl Limits {
             let mount = if posix.read_only {
                 "mount -o remount,rw /dev/shm (it is read-only)"
             } else {
-                "mount -o remount,size=SIZE /dev/shm; docker run --shm-size=SIZE"
+                "mount -o remount,size=SIZE /dev/shm; docker run --shm-size=SIZE; shm_size: SIZE in compose; Kubernetes: an \
+                emptyDir of medium Memory with sizeLimit: SIZE, mounted on /dev/shm"
             };
             row("/dev/shm, bytes", limit(posix.size, size), used(posix.size, posix.used, size), mount);
             row(
@@ -172,7 +178,11 @@ impl Limits {
             );
         }
         for limit in &self.memory_limits {
-            let how = format!("{}; docker run --memory=SIZE; MemoryMax= of a systemd unit", limit.path);
+            let how = format!(
+                "{}; docker run --memory=SIZE; mem_limit: SIZE in compose; resources.limits.memory in Kubernetes; \
+                MemoryMax= of a systemd unit",
+                limit.path
+            );
             row("memory of the container", size(limit.max), size(limit.used), &how);
         }
         if let Some(memlock) = &self.memlock {
@@ -190,6 +200,11 @@ impl Limits {
         let protected =
             "sysctl fs.protected_regular=0; else O_CREAT does not open another user's object, not even for root";
         row("protected_regular", number(self.protected_regular), String::new(), protected);
+        if let Some(removes) = self.remove_ipc {
+            let how = "RemoveIPC=no in logind.conf(5), else with a user's last session all goes that is theirs, but not of \
+                system users; a unit has a RemoveIPC= of its own, off by default";
+            row("RemoveIPC of logind", if removes { "yes" } else { "no" }.into(), String::new(), how);
+        }
         table
     }
 }
@@ -207,6 +222,33 @@ fn endless(value: u64, show: impl Fn(u64) -> String) -> String {
 /// The value of a sysctl, where it can be read.
 pub(crate) fn setting(path: &str) -> Option<u64> {
     fs::read_to_string(format!("/proc/sys/{path}")).ok()?.trim().parse().ok()
+}
+
+/// What logind is told, the later file over the earlier: where it runs, and unless told otherwise, it removes. logind.conf(5)
+fn remove_ipc() -> Option<bool> {
+    if !Path::new("/run/systemd/users").exists() {
+        return None;
+    }
+    let places = ["/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd"];
+    let main = places.iter().map(|place| format!("{place}/logind.conf")).find_map(|file| fs::read_to_string(file).ok());
+    // Of files of the same name the one in the first place counts.
+    let mut more = BTreeMap::new();
+    for place in places.iter().rev() {
+        for entry in fs::read_dir(format!("{place}/logind.conf.d")).into_iter().flatten().flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "conf") {
+                more.insert(entry.file_name(), entry.path());
+            }
+        }
+    }
+    let texts = main.into_iter().chain(more.into_values().filter_map(|file| fs::read_to_string(file).ok()));
+    let mut told = texts.filter_map(|text| {
+        let values =
+            text.lines().filter_map(|line| line.split_once('=').filter(|(name, _)| name.trim() == "RemoveIPC"));
+        values
+            .map(|(_, value)| matches!(value.trim().to_lowercase().as_str(), "yes" | "true" | "on" | "1" | "y" | "t"))
+            .next_back()
+    });
+    Some(told.next_back().unwrap_or(true))
 }
 
 fn meminfo(text: &str, name: &str) -> Option<u64> {

@@ -1,6 +1,7 @@
 //! `shm ls`.
 
 use std::cmp::Reverse;
+use std::fmt;
 use std::io::Write;
 use std::time::SystemTime;
 
@@ -10,10 +11,13 @@ use shared_region::AnyBackend;
 
 use crate::args::Selection;
 use crate::beside;
+use crate::everywhere;
 use crate::failure::Failure;
+use crate::inside::Inside;
 use crate::inventory::{self, Listed, Wanted};
 use crate::item::{Item, Status};
 use crate::people::command;
+use crate::prometheus;
 use crate::size::show;
 use crate::table::{self, Table, left, names, right};
 
@@ -39,6 +43,18 @@ pub(crate) struct Args {
     /// Also memfds, named semaphores and files in subdirectories of /dev/shm; the last line says what takes its memory.
     #[arg(long, conflicts_with = "orphans")]
     all: bool,
+    #[command(flatten)]
+    inside: Inside,
+    /// What is in every container, in one table with a column INSIDE: a process of each, for --inside, or "here".
+    #[arg(long, conflicts_with_all = ["backend", "mine", "user", "matching", "orphans", "all", "inside", "pid", "sum", "sort",
+        "columns", "wide", "human"])]
+    all_namespaces: bool,
+    /// Only what this process was seen to have mapped or open.
+    #[arg(long, value_name = "PID", conflicts_with = "orphans")]
+    pid: Option<u32>,
+    /// End with a line that says how many there are, and their sizes together.
+    #[arg(long, conflicts_with = "json")]
+    sum: bool,
     /// What to sort by: names and numbers upwards, sizes and counts from the largest, times from the newest.
     #[arg(long, value_name = "COLUMN", default_value = "id")]
     sort: Column,
@@ -54,6 +70,9 @@ pub(crate) struct Args {
     /// Print JSON: every column, every number exact.
     #[arg(long, conflicts_with_all = ["columns", "wide", "human"])]
     json: bool,
+    /// Print numbers for Prometheus, as its node exporter collects them from a file: sums for each kind and owner.
+    #[arg(long, conflicts_with_all = ["columns", "wide", "human", "json", "sum", "all_namespaces"])]
+    prometheus: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -74,29 +93,68 @@ enum Column {
 }
 
 pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
+    if args.all_namespaces {
+        return everywhere::list(args.json, out);
+    }
+    args.inside.enter()?;
     let wanted = if args.orphans { Wanted::Orphans } else { Wanted::Everything { all: args.all } };
     let Listed { mut items, complete } = inventory::list(&args.selection, wanted)?;
     // Of a part of them it would not add up.
-    let whole = args.all && args.selection.is_whole() && args.selection.kind.all().contains(&AnyBackend::Posix);
+    let whole = args.all
+        && args.pid.is_none()
+        && args.selection.is_whole()
+        && args.selection.kind.all().contains(&AnyBackend::Posix);
     let sum = if whole { beside::Sum::of(&items) } else { None };
     let mut sure = Ok(());
     if args.orphans {
         sure = inventory::check_sure(&items);
         items.retain(|item| item.is(Status::Orphan));
     }
+    if let Some(pid) = args.pid {
+        inventory::keep_held_by(pid, &mut items)?;
+    }
     sort(&mut items, args.sort);
-    if args.json {
+    if args.prometheus {
+        prometheus::write(&items, out)?
+    } else if args.json {
         table::write_json(out, &items)?
     } else {
         let columns = if args.columns.is_empty() { Column::value_variants() } else { &args.columns };
         let human = args.human || table::is_terminal();
         let width = if args.wide { None } else { table::terminal_width().or(args.human.then(said_width).flatten()) };
         table(&items, columns, human).write(width, out)?;
+        if args.sum {
+            writeln!(out, "\n{}", Together::of(&items, human)).map_err(Failure::output)?;
+        }
         if let Some(sum) = sum {
             writeln!(out, "\n{sum}").map_err(Failure::output)?;
         }
     }
     if complete { sure } else { Err(Failure::Told) }
+}
+
+/// What the listed take.
+struct Together {
+    count: usize,
+    size: String,
+    resident: String,
+}
+
+impl Together {
+    fn of(items: &[Item], human: bool) -> Self {
+        let size = |bytes: u64| if human { show(bytes) } else { format!("{bytes} bytes") };
+        Self {
+            count: items.len(),
+            size: size(items.iter().fold(0, |sum, item| sum.saturating_add(item.size))),
+            resident: size(items.iter().filter_map(|item| item.resident).sum()),
+        }
+    }
+}
+
+impl fmt::Display for Together {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} listed: {}, {} of them resident", self.count, self.size, self.resident)
+    }
 }
 
 /// How wide whoever started this says that lines may be.

@@ -15,13 +15,16 @@ mod chown;
 mod copy;
 mod create;
 mod docs;
+mod everywhere;
 mod failure;
 mod hex;
 mod huge;
 mod identity;
 mod input;
+mod inside;
 mod interrupt;
 mod inventory;
+mod ipc;
 mod item;
 mod limits;
 mod ls;
@@ -31,7 +34,9 @@ mod people;
 mod privilege;
 mod probe;
 mod process;
+mod prometheus;
 mod read;
+mod reserve;
 mod rm;
 mod size;
 mod standard;
@@ -39,6 +44,7 @@ mod stat;
 mod stream;
 mod table;
 mod text;
+mod top;
 mod wait;
 mod write;
 
@@ -65,6 +71,8 @@ enum Command {
     Chown(chown::Args),
     Rm(rm::Args),
     Wait(wait::Args),
+    Ipc(ipc::Args),
+    Top(top::Args),
     Limits(limits::Args),
     Probe(probe::Args),
     Completions(docs::Completions),
@@ -84,6 +92,8 @@ impl Command {
             Self::Chown(args) => chown::run(args),
             Self::Rm(args) => rm::run(args, out),
             Self::Wait(args) => wait::run(args),
+            Self::Ipc(args) => ipc::run(args, out),
+            Self::Top(args) => top::run(args, out),
             Self::Limits(args) => limits::run(args, out),
             Self::Probe(args) => probe::run(args, out),
             Self::Completions(args) => docs::completions(args, out),

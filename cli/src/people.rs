@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::failure::Failure;
+use crate::inside::has_entered;
 use crate::text::printable;
 
 /// Remembers the names that were looked up, since each look-up may ask a server.
@@ -19,13 +20,21 @@ pub(crate) struct People {
 impl People {
     /// The user's name, or the number where there is none.
     pub(crate) fn user(&mut self, uid: u32) -> &'static str {
-        let name = || User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name);
+        let name = || {
+            if has_entered() { None } else { User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name) }
+        };
         self.users.entry(uid).or_insert_with(|| named(name(), uid))
     }
 
     /// The group's name, or the number where there is none.
     pub(crate) fn group(&mut self, gid: u32) -> &'static str {
-        let name = || Group::from_gid(Gid::from_raw(gid)).ok().flatten().map(|group| group.name);
+        let name = || {
+            if has_entered() {
+                None
+            } else {
+                Group::from_gid(Gid::from_raw(gid)).ok().flatten().map(|group| group.name)
+            }
+        };
         self.groups.entry(gid).or_insert_with(|| named(name(), gid))
     }
 }
@@ -43,6 +52,9 @@ pub(crate) fn command(pid: u32) -> Option<String> {
 
 /// Reads a user as chown(1) does: a name, or else a number.
 pub(crate) fn read_user(text: &str) -> Result<(u32, Option<Gid>), Failure> {
+    if has_entered() {
+        return Ok((number(text).ok_or_else(|| nobody("user", text))?, None));
+    }
     match User::from_name(text) {
         Ok(Some(user)) => Ok((user.uid.as_raw(), Some(user.gid))),
         _ => Ok((number(text).ok_or_else(|| nobody("user", text))?, None)),

@@ -8,6 +8,7 @@ use shared_region::RegionId;
 use crate::args::Selection;
 use crate::failure::{Failure, each};
 use crate::identity::{self, Identity};
+use crate::inside::Inside;
 use crate::inventory::{self, Listed, Wanted};
 use crate::item::{Item, Status};
 use crate::privilege::Caller;
@@ -39,6 +40,8 @@ pub(crate) struct Args {
     older_than: Option<Duration>,
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    inside: Inside,
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
@@ -48,6 +51,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
+    args.inside.or_of(&args.ids).enter()?;
     if args.orphans {
         return orphans(&args, out);
     }

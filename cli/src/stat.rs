@@ -11,6 +11,7 @@ use shared_region_sysv::{IPC_PRIVATE, SegmentStat, segments};
 
 use crate::failure::{Failure, each};
 use crate::identity::{self, Identity};
+use crate::inside::Inside;
 use crate::inventory;
 use crate::item::{Id, Item, as_time, last_use};
 use crate::people::{self, People, command};
@@ -26,6 +27,8 @@ pub(crate) struct Args {
     /// The regions to examine.
     #[arg(value_name = "ID", required = true, value_parser = Identity::parser())]
     ids: Vec<Identity>,
+    #[command(flatten)]
+    inside: Inside,
     /// Print JSON: a list with what `shm ls --json` has, and more.
     #[arg(long)]
     json: bool,
@@ -91,6 +94,7 @@ struct Mapping {
 }
 
 pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<(), Failure> {
+    args.inside.or_of(&args.ids).enter()?;
     let mut ids = Vec::new();
     let named = each(args.ids, |id| {
         ids.push(id.existing()?);

@@ -136,21 +136,22 @@ pub(crate) fn pump(
     Ok(())
 }
 
-/// A bar on standard error, where that is a terminal and a copy takes longer than a moment.
-struct Progress {
+/// A bar on standard error, where that is a terminal and the work takes longer than a moment.
+#[derive(Debug)]
+pub(crate) struct Progress {
     start: Instant,
     bar: ProgressBar,
 }
 
 impl Progress {
-    fn new(length: u64) -> Self {
+    pub(crate) fn new(length: u64) -> Self {
         let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::hidden());
         let style =
             ProgressStyle::with_template("{bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}");
         Self { start: Instant::now(), bar: bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())) }
     }
 
-    fn at(&self, done: u64) {
+    pub(crate) fn at(&self, done: u64) {
         if self.bar.is_hidden() && self.start.elapsed() > Duration::from_millis(500) {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }

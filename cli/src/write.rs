@@ -13,7 +13,7 @@ use crate::{args, create, mode, size};
 /// Fills a region from a file or from standard input.
 ///
 /// Input that is too long is an error before a byte is written; for that, input without a size of its own (a pipe) is
-/// read to its end first. The rest of the region stays as it is.
+/// read to its end first, past 16 MiB into a file in TMPDIR; a line says so if that is in memory, too. The rest of the region stays as it is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = identity::FORMS)]
 pub(crate) struct Args {

@@ -52,6 +52,7 @@ mod readme {}
 
 mod attachers;
 mod attachment;
+mod beside;
 mod key;
 mod namespace;
 mod options;
@@ -61,6 +62,7 @@ mod sys;
 
 pub use attachers::{AttachedRange, Attacher, Attachers, attachers};
 pub use attachment::Attachment;
+pub use beside::{remove_queue, remove_semaphores};
 pub use key::{IPC_PRIVATE, ftok};
 pub use namespace::{Limits, Usage, limits, segments, usage};
 pub use options::{AttachOptions, GetOptions, HugePages};

@@ -14,14 +14,14 @@ cfg_if! {
         mod linux_list;
         use linux as platform;
         pub(crate) use calls::{attach, detach, ftok, get, remove, set, stat};
-        pub(crate) use linux::{limits, lock, unlock};
+        pub(crate) use linux::{limits, lock, remove_queue, remove_semaphores, unlock};
         pub(crate) use linux_attachers::attachers;
         pub(crate) use linux_list::{segments, usage};
     } else if #[cfg(any(target_vendor = "apple", target_os = "netbsd"))] {
         mod bsd;
         mod calls;
         use bsd as platform;
-        pub(crate) use bsd::{attachers, limits, lock, segments, unlock, usage};
+        pub(crate) use bsd::{attachers, limits, lock, remove_queue, remove_semaphores, segments, unlock, usage};
         pub(crate) use calls::{attach, detach, ftok, get, remove, set, stat};
 
         /// Two members of `struct ipc_perm`, by their names here. A key is a C `long` on NetBSD.
@@ -41,7 +41,7 @@ cfg_if! {
         mod bsd;
         mod calls;
         use bsd as platform;
-        pub(crate) use bsd::{attachers, limits, lock, segments, unlock, usage};
+        pub(crate) use bsd::{attachers, limits, lock, remove_queue, remove_semaphores, segments, unlock, usage};
         pub(crate) use calls::{attach, detach, ftok, get, remove, set, stat};
 
         /// Two members of `struct ipc_perm`, by their names here. A key is a C `long` on some.
@@ -60,7 +60,8 @@ cfg_if! {
     } else {
         mod unsupported;
         pub(crate) use unsupported::{
-            attach, attachers, detach, ftok, get, limits, lock, remove, segments, set, stat, unlock, usage,
+            attach, attachers, detach, ftok, get, limits, lock, remove, remove_queue, remove_semaphores, segments, set,
+            stat, unlock, usage,
         };
     }
 }

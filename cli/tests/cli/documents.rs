@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{fails, has, ok, ok_with, shm};
+use crate::support::{Region, SHM, Scratch, fails, has, ok, ok_with, shm};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 16] = [
     "ls",
     "stat",
     "create",
@@ -17,6 +17,8 @@ const COMMANDS: [&str; 14] = [
     "chown",
     "rm",
     "wait",
+    "ipc",
+    "top",
     "limits",
     "probe",
     "completions",
@@ -92,4 +94,65 @@ fn help_names_every_command_and_every_form_of_a_region() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(shm(["frobnicate"]).output().unwrap().status.code(), Some(2));
     assert!(ok(&mut shm(["--version"])).contains(env!("CARGO_PKG_VERSION")));
+}
+
+/// What a shell makes of a line and the tabulator, typed at a terminal.
+fn typed(shell: &str, setup: &str, line: &str, expected: &str) {
+    let script = Scratch::with("completions", ok(&mut shm(["completions", shell])).as_bytes());
+    let folder = Path::new(SHM).parent().unwrap().to_str().unwrap();
+    let start = setup.replace("SCRIPT", script.path());
+    // It types after the prompt, and takes what the terminal shows within some seconds.
+    let program = r#"import os, pty, select, sys, time
+shell, start, line, expected = sys.argv[1].split(), *sys.argv[2:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.environ["TERM"] = "dumb"
+    os.execvp(shell[0], shell)
+shown = ""
+def until(text):
+    global shown
+    end = time.monotonic() + 60
+    while text not in shown and time.monotonic() < end:
+        if select.select([terminal], [], [], 0.1)[0]:
+            try: shown += os.read(terminal, 4096).decode(errors="replace")
+            except OSError: break
+    if text not in shown: sys.exit("%r is not in %r" % (text, shown))
+os.write(terminal, (start + "\n").encode())
+until("rea" + "dy\r\n")
+shown = ""
+os.write(terminal, (line + "\t").encode())
+until(expected)
+"#;
+    let flags = if shell == "bash" { "bash --norc --noprofile -i" } else { "zsh -f -i" };
+    let mut command = Command::new("python3");
+    command.args(["-c", program, flags, &start, line, expected]);
+    ok(command.env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap())));
+}
+
+#[test]
+fn shells_complete_the_names_and_ids_of_what_exists() {
+    let region = Region::made("posix", "completed-by-a-shell", &["64"]);
+    let start = region.0.strip_suffix("by-a-shell").unwrap();
+    if has("bash") {
+        let setup = "source SCRIPT; echo rea''dy";
+        typed("bash", setup, &format!("shm stat {start}"), "by-a-shell");
+        typed("bash", setup, "shm man compl", "etions");
+    }
+    if has("zsh") {
+        let setup = "autoload -U compinit; compinit -D -u; source SCRIPT; echo rea''dy";
+        typed("zsh", setup, &format!("shm stat {start}"), "by-a-shell");
+        typed("zsh", setup, "shm man compl", "etions");
+    }
+    if has("fish") {
+        let script = Scratch::with("completions", ok(&mut shm(["completions", "fish"])).as_bytes());
+        let folder = Path::new(SHM).parent().unwrap().to_str().unwrap();
+        for (line, expected) in [(format!("shm stat {start}"), &region.0[..]), ("shm man compl".into(), "completions")]
+        {
+            let mut command = Command::new("fish");
+            let path = format!("{folder}:{}", std::env::var("PATH").unwrap());
+            command.args(["--no-config", "-c", &format!("source {}; complete -C '{line}'", script.path())]);
+            let said = ok(command.env("PATH", path));
+            assert!(said.lines().any(|said| said.split('\t').next() == Some(expected)), "{said}");
+        }
+    }
 }

@@ -206,3 +206,20 @@ libc.shmctl(id, 0, None)'"#,
     ];
     assert_eq!(lines, expected);
 }
+
+#[test]
+fn whether_logind_removes_what_users_leave_is_told() {
+    if !namespaces() {
+        return;
+    }
+    let said = alone(
+        r#"mount -t tmpfs none /run; mount -t tmpfs none /etc
+        say() { "$SHM" limits --json | grep remove_ipc; "$SHM" limits | grep -c "^RemoveIPC" || true; }
+        say; mkdir -p /run/systemd/users /run/systemd/logind.conf.d /etc/systemd/logind.conf.d; say
+        printf '[Login]\n#RemoveIPC=yes\nRemoveIPC = no\n' > /etc/systemd/logind.conf; say
+        echo RemoveIPC=yes > /run/systemd/logind.conf.d/9.conf; say
+        echo RemoveIPC=no > /etc/systemd/logind.conf.d/9.conf; say"#,
+    );
+    let values: Vec<&str> = said.lines().map(|line| line.trim().trim_start_matches("\"remove_ipc\": ")).collect();
+    assert_eq!(values, ["null", "0", "true", "1", "false", "1", "true", "1", "false", "1"], "{said}");
+}

@@ -270,3 +270,90 @@ for options in [], ["--all"], ["--all", "--json"]: subprocess.run([os.environ["S
     assert_eq!((&removed["backend"], &removed["resident"]), (&"posix".into(), &8192.into()));
     assert_eq!(removed["pids"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn of_one_process_what_it_has_is_listed_with_a_sum() {
+    if !namespaces() {
+        return;
+    }
+    let said = alone(
+        r#"for id in posix:/held posix:/other sysv:0x7 sysv:0x8; do "$SHM" create $id 8K; done
+        python3 -c 'import ctypes, mmap, os, subprocess
+libc = ctypes.CDLL(None)
+libc.shmat(libc.shmget(7, 0, 0), None, 0)
+held = os.open("/dev/shm/held", os.O_RDWR)
+shm, pid = os.environ["SHM"], str(os.getpid())
+subprocess.run([shm, "ls", "--pid", pid, "--columns", "id,size", "--sum"])
+print(subprocess.run([shm, "ls", "--pid", "999999"], stderr=1).returncode)' 2>&1"#,
+    );
+    let lines: Vec<String> = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let expected =
+        ["ID SIZE", "posix:/held 8192", "sysv:0x7 8192", "", "2 listed: 16384 bytes, 8192 bytes of them resident"];
+    assert_eq!(lines[..5], expected, "{said}");
+    assert!(lines[5].starts_with("shm: cannot see what process 999999 has: No such file") && lines[6] == "1", "{said}");
+}
+
+#[test]
+fn inside_of_a_container_its_regions_are_listed_examined_and_removed() {
+    if !namespaces() {
+        return;
+    }
+    let said = alone(
+        r#""$SHM" create posix:/outside 4K
+        unshare --mount --ipc sh -c 'mount -t tmpfs -o mode=1777 none /dev/shm
+            "$SHM" create posix:/inside 8K; "$SHM" create sysv:0x7 8K; echo ready; exec sleep 1000' > /tmp/inside.$$ &
+        container=$!
+        until grep -q ready /tmp/inside.$$; do sleep 0.02; done; rm /tmp/inside.$$
+        "$SHM" ls --inside $container --columns id,owner,size
+        "$SHM" stat --inside $container /dev/shm/inside | head -1
+        "$SHM" create --backend posix /again 4K; "$SHM" stat /proc/$container/root/dev/shm/inside | head -1
+        "$SHM" stat /proc/$container/root/dev/shm/inside posix:/again 2>&1 || echo code $?
+        "$SHM" rm posix:/again /proc/$container/root/dev/shm/inside 2>/dev/null || echo code $?
+        "$SHM" rm /proc/$container/root/dev/shm/inside; "$SHM" rm --inside $container sysv:0x7
+        "$SHM" ls --inside $container --columns id; "$SHM" ls --columns id
+        "$SHM" ls --inside 999999 2>&1 || echo code $?
+        kill $container; echo $container"#,
+    );
+    let (said, pid) = said.trim_end().rsplit_once('\n').unwrap();
+    let said = said.replace(&format!("process {pid} "), "process PID ");
+    let lines: Vec<String> = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let expected = [
+        "ID OWNER SIZE",
+        "posix:/inside 0 8192",
+        "sysv:0x7 0 8192",
+        "posix:/inside",
+        "posix:/inside",
+        "shm: posix:/inside of process PID can be reached by `shm stat` and `shm rm`, and only those of one process at a time",
+        "code 2",
+        "code 2",
+        "ID",
+        "ID",
+        "posix:/outside",
+        "shm: cannot look inside of process 999999: there is no process 999999",
+        "code 1",
+    ];
+    assert_eq!(lines, expected, "{said}");
+}
+
+#[test]
+fn what_every_container_has_is_one_table() {
+    if !namespaces() {
+        return;
+    }
+    let said = alone(
+        r#""$SHM" create posix:/outside 4K; "$SHM" create sysv:0x7 4K
+        unshare --mount --ipc sh -c 'mount -t tmpfs -o mode=1777 none /dev/shm
+            "$SHM" create posix:/inside 8K; "$SHM" create sysv:0x7 8K; echo ready; exec sleep 1000' > /tmp/every.$$ &
+        container=$!
+        # Another view of the same memory adds nothing.
+        unshare --mount sleep 1000 & other=$!
+        until grep -q ready /tmp/every.$$; do sleep 0.02; done; rm /tmp/every.$$
+        echo $container; "$SHM" ls --all-namespaces | awk '{ print $1, $2, $5 }'
+        "$SHM" ls --all-namespaces --json | grep -c '"inside"'; kill $container $other"#,
+    );
+    let (pid, said) = said.split_once('\n').unwrap();
+    let said = said.replace(&format!("{pid}/sleep"), "container");
+    let expected = "INSIDE ID SIZE\nhere posix:/outside 4096\nhere sysv:0x7 4096\n\
+        container posix:/inside 8192\ncontainer sysv:0x7 8192\n4\n";
+    assert_eq!(said, expected);
+}

@@ -3,7 +3,9 @@
 use std::fs::{self, File};
 use std::process::Stdio;
 
-use crate::support::{BACKENDS, Region, Scratch, eventually, fails, feed, name, ok, ok_with, refused, shm};
+use crate::support::{
+    BACKENDS, Region, Scratch, alone, eventually, fails, feed, name, namespaces, ok, ok_with, refused, shm,
+};
 
 #[test]
 fn a_file_and_standard_input_are_written_where_asked() {
@@ -137,4 +139,25 @@ fn a_file_limit_is_an_error_and_no_signal() {
         std::process::Command::new("sh").args(["-c", script, crate::support::SHM, &region.0]).output().unwrap();
     let told = refused(output, 1);
     assert!(told.contains("RLIMIT_FSIZE"), "{told}");
+}
+
+#[test]
+fn input_that_takes_its_memory_twice_is_told_of() {
+    if !namespaces() {
+        return;
+    }
+    // A TMPDIR in memory, and one that nobody chose.
+    let said = alone(
+        r#"exec 9< "$SHM"; SHM=/proc/self/fd/9; mount -t tmpfs none /tmp
+        head -c 20M /dev/zero | TMPDIR=/tmp "$SHM" write --create posix:/a - 2>&1
+        unset TMPDIR; head -c 20M /dev/zero | "$SHM" write --create posix:/b - 2>&1
+        stat -c %s /dev/shm/a /dev/shm/b; stat -f -c %T /var/tmp"#,
+    );
+    let twice = "shm: until all is written the input takes its 20971520 bytes of memory twice, as /tmp is in memory: a TMPDIR on a disk would not";
+    let lines: Vec<&str> = said.lines().collect();
+    match lines[..] {
+        [first, "20971520", "20971520", disk] if disk != "tmpfs" => assert_eq!(first, twice),
+        [first, _, "20971520", "20971520", "tmpfs"] => assert_eq!(first, twice),
+        _ => panic!("{said}"),
+    }
 }

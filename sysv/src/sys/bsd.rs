@@ -81,6 +81,14 @@ pub(crate) fn unlock(_id: i32) -> io::Result<()> {
     unsupported("unlocking")
 }
 
+pub(crate) fn remove_semaphores(_id: i32) -> io::Result<()> {
+    unsupported("removing semaphores")
+}
+
+pub(crate) fn remove_queue(_id: i32) -> io::Result<()> {
+    unsupported("removing message queues")
+}
+
 pub(crate) fn limits() -> io::Result<Limits> {
     unsupported("reading the limits")
 }

@@ -6,6 +6,7 @@ use std::ffi::c_int;
 use std::io;
 use std::ptr;
 
+use nix::errno::Errno;
 use nix::libc::{self, shmatt_t, shmid_ds};
 
 use super::calls::{control, zeroed};
@@ -139,6 +140,18 @@ pub(crate) fn lock(id: i32) -> io::Result<()> {
 pub(crate) fn unlock(id: i32) -> io::Result<()> {
     // SAFETY: SHM_UNLOCK does not look at the buffer. shmctl(2)
     unsafe { control(id, libc::SHM_UNLOCK, ptr::null_mut()) }?;
+    Ok(())
+}
+
+pub(crate) fn remove_semaphores(id: i32) -> io::Result<()> {
+    // SAFETY: with IPC_RMID `semctl` takes three numbers and touches no memory of this process. semctl(2)
+    Errno::result(unsafe { libc::semctl(id, 0, libc::IPC_RMID) })?;
+    Ok(())
+}
+
+pub(crate) fn remove_queue(id: i32) -> io::Result<()> {
+    // SAFETY: IPC_RMID does not look at the buffer. msgctl(2)
+    Errno::result(unsafe { libc::msgctl(id, libc::IPC_RMID, ptr::null_mut()) })?;
     Ok(())
 }
 

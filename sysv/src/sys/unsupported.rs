@@ -49,6 +49,14 @@ pub(crate) fn unlock(_id: i32) -> io::Result<()> {
     unsupported()
 }
 
+pub(crate) fn remove_semaphores(_id: i32) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn remove_queue(_id: i32) -> io::Result<()> {
+    unsupported()
+}
+
 pub(crate) fn limits() -> io::Result<Limits> {
     unsupported()
 }
