@@ -96,7 +96,7 @@ pub fn a_forked_child_removes_on_drop_what_it_created_itself<S: Sut>() {
 
 /// Makes a child as no C library does, which does one act and exits with the code that it returns.
 fn cloned(flags: CloneFlags, act: impl FnOnce() -> i32) -> WaitStatus {
-    let flags = i64::from(flags.bits() | Signal::SIGCHLD as i32);
+    let flags = libc::c_long::from(flags.bits() | Signal::SIGCHLD as i32);
     // The stack and the flags: s390x takes them the other way round.
     let (first, second) = if cfg!(target_arch = "s390x") { (0, flags) } else { (flags, 0) };
     // SAFETY: clone(2) without a stack is like fork(2): the child goes on here with a copy of all memory, does one act
