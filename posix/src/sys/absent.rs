@@ -44,10 +44,6 @@ impl Pin {
         match *self {}
     }
 
-    pub(crate) fn are_unused(names: &[&CStr]) -> Vec<io::Result<bool>> {
-        names.iter().map(|_| unsupported()).collect()
-    }
-
     pub(crate) fn unlink_if_unused(self, _name: &CStr) -> io::Result<bool> {
         match self {}
     }
