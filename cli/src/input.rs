@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 use tempfile::spooled_tempfile_in;
 
 use crate::failure::{Failure, tell};
@@ -72,8 +71,16 @@ fn spool_directory() -> PathBuf {
 }
 
 /// Whether files there are memory.
+#[cfg(target_os = "linux")]
 fn is_in_memory(directory: &Path) -> bool {
+    use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
     /// From the kernel's include/uapi/linux/magic.h.
     const RAMFS_MAGIC: FsType = FsType(0x8584_58f6_u32 as _); // the type differs by processor and C library
     statfs(directory).is_ok_and(|system| [TMPFS_MAGIC, RAMFS_MAGIC].contains(&system.filesystem_type()))
+}
+
+/// That is not asked here.
+#[cfg(not(target_os = "linux"))]
+fn is_in_memory(_: &Path) -> bool {
+    false
 }

@@ -5,7 +5,6 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, setns};
 
 use crate::failure::Failure;
 use crate::identity::Identity;
@@ -46,11 +45,24 @@ impl Inside {
         // Both before the first is entered, as /proc is another one then.
         let open = |namespace: &str| File::open(format!("/proc/{pid}/ns/{namespace}")).map_err(failed);
         let (ipc, mounts) = (open("ipc")?, open("mnt")?);
-        setns(&ipc, CloneFlags::CLONE_NEWIPC).map_err(|errno| failed(errno.into()))?;
-        setns(&mounts, CloneFlags::CLONE_NEWNS).map_err(|errno| failed(errno.into()))?;
+        go(&ipc, &mounts).map_err(|errno| failed(errno.into()))?;
         ENTERED.store(true, Relaxed);
         Ok(())
     }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn go(ipc: &File, mounts: &File) -> nix::Result<()> {
+    use nix::sched::{CloneFlags, setns};
+
+    setns(ipc, CloneFlags::CLONE_NEWIPC)?;
+    setns(mounts, CloneFlags::CLONE_NEWNS)
+}
+
+/// There are no such namespaces here.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn go(_: &File, _: &File) -> nix::Result<()> {
+    Err(Errno::ENOSYS)
 }
 
 fn pids_differ(ids: &[Identity], inside: u32) -> bool {

@@ -4,14 +4,11 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use shared_region_posix as posix;
-
 /// The names of those objects of the store that are mounted somewhere, in any mount namespace that can be seen: nobody has
 /// such a file open, and so the kernel grants a lease on it.
 pub(crate) fn names() -> HashSet<Vec<u8>> {
     let mut names = HashSet::new();
-    let Ok((device, _)) = posix::store_identity() else { return names };
-    let device = format!("{}:{}", nix::libc::major(device), nix::libc::minor(device));
+    let Some(device) = device() else { return names };
     let mut seen = HashSet::new();
     let others = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
     for process in [PathBuf::from("/proc/self")].into_iter().chain(others) {
@@ -20,6 +17,19 @@ pub(crate) fn names() -> HashSet<Vec<u8>> {
         }
     }
     names
+}
+
+/// The device of the store, as Linux writes it.
+#[cfg(target_os = "linux")]
+fn device() -> Option<String> {
+    let (device, _) = shared_region_posix::store_identity().ok()?;
+    Some(format!("{}:{}", nix::libc::major(device), nix::libc::minor(device)))
+}
+
+/// Mounts are told elsewhere.
+#[cfg(not(target_os = "linux"))]
+fn device() -> Option<String> {
+    None
 }
 
 /// Adds those of the mount namespace of a process. proc_pid_mountinfo(5)

@@ -27,8 +27,12 @@ impl Caller {
         let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
         // Where that cannot be read, root is taken for somebody who may do all.
         let capabilities = set.unwrap_or(if uid == 0 { u64::MAX } else { 0 });
-        let writable =
-            faccessat(AT_FDCWD, "/dev/shm", AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS).is_ok();
+        // Android's C library asks for the real user alone.
+        #[cfg(not(target_os = "android"))]
+        let effective = AtFlags::AT_EACCESS;
+        #[cfg(target_os = "android")]
+        let effective = AtFlags::empty();
+        let writable = faccessat(AT_FDCWD, "/dev/shm", AccessFlags::W_OK | AccessFlags::X_OK, effective).is_ok();
         let free = fs::metadata("/dev/shm").is_ok_and(|store| store.mode() & 0o1000 == 0 || store.uid() == uid);
         Self { uid, capabilities, store: (writable, free) }
     }

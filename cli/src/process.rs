@@ -67,7 +67,11 @@ fn look(pid: u32) -> Option<(bool, SystemTime)> {
     // Where the main thread has ended before the others, it is a zombie too.
     let has_ended = matches!(*state, "Z" | "X") && threads.parse::<u32>().ok()? <= 1;
     let rate = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|rate| u64::try_from(rate).ok())?;
-    let since_boot = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let clock = ClockId::CLOCK_BOOTTIME;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let clock = ClockId::CLOCK_MONOTONIC;
+    let since_boot = Duration::from(clock_gettime(clock).ok()?);
     let age = since_boot.saturating_sub(Duration::from_millis(ticks.saturating_mul(1000) / rate.max(1)));
     Some((has_ended, SystemTime::now().checked_sub(age)?))
 }

@@ -107,6 +107,8 @@ pub(super) fn convert(id: i32, ds: &shmid_ds) -> SegmentStat {
     // between the C libraries. So an aligned `i32` stands there. include/uapi/asm-generic/ipcbuf.h, sysvipc(7)
     let key = unsafe { ptr::from_ref(perm).cast::<i32>().read() };
     let mode = perm.mode as u32;
+    #[allow(deprecated, reason = "its type is to become a wider one with musl, which changes nothing here")]
+    let sequence = perm.__seq as u32;
     SegmentStat {
         id,
         key,
@@ -124,7 +126,7 @@ pub(super) fn convert(id: i32, ds: &shmid_ds) -> SegmentStat {
         change_time: ds.shm_ctime as i64,
         removed: mode & SHM_DEST != 0,
         locked: mode & SHM_LOCKED != 0,
-        sequence: Some(perm.__seq as u32),
+        sequence: Some(sequence),
         resident: None,
         swapped: None,
         huge_page_size: None,

@@ -48,6 +48,12 @@ pub struct Call {
     pub result: Option<i64>,
 }
 
+/// The call that maps: of two, a processor may have the younger alone.
+#[cfg(target_arch = "arm")]
+pub const SYS_MMAP: libc::c_long = libc::SYS_mmap2;
+#[cfg(not(target_arch = "arm"))]
+pub const SYS_MMAP: libc::c_long = libc::SYS_mmap;
+
 impl Call {
     pub fn is(&self, numbers: &[Number]) -> bool {
         numbers.contains(&self.number)

@@ -231,7 +231,7 @@ fn may_not_fail(call: &Call, errno: Errno) -> bool {
     let anonymous = libc::MAP_ANONYMOUS as u64;
     let [_, _, third, fourth, ..] = call.arguments;
     match call.number {
-        libc::SYS_mmap => fourth & anonymous != 0,
+        trace::SYS_MMAP => fourth & anonymous != 0,
         // The runtime takes anything else for a bug of its own.
         libc::SYS_close => errno != Errno::EINTR,
         libc::SYS_madvise => third == libc::MADV_DONTNEED as u64,
