@@ -145,28 +145,15 @@ fn what_is_copied_into_the_command_is_the_value_in_its_unit() {
     assert!(said.ends_with("\n98765\n") && said.contains("PAGES of "), "{said}");
 }
 
-/// What the machine's pool of huge pages was, put back when the test ends.
-struct Pool(u64);
-
-impl Pool {
-    /// Has `pages` more that are free; `None`, said aloud, where they cannot be had.
-    fn grown_by(pages: u64) -> Option<Self> {
-        const FILE: &str = "/proc/sys/vm/nr_hugepages";
-        let before = sysctl("vm/nr_hugepages");
-        let grown = fs::write(FILE, (before + pages).to_string()).is_ok();
-        let pool = Self(before);
-        if grown && sysctl("vm/nr_hugepages") >= before + pages {
-            return Some(pool);
-        }
-        skip("huge pages cannot be had (vm.nr_hugepages)");
-        None
+/// Whether so many huge pages are free; says so aloud where they are not.
+fn huge_pages_are_free(pages: u64) -> bool {
+    let free = fs::read_to_string("/proc/meminfo").unwrap();
+    let free = free.lines().find_map(|line| line.strip_prefix("HugePages_Free:")?.trim().parse::<u64>().ok());
+    let enough = free.is_some_and(|free| free >= pages);
+    if !enough {
+        skip("too few huge pages are free: raise vm.nr_hugepages");
     }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        let _ = fs::write("/proc/sys/vm/nr_hugepages", self.0.to_string());
-    }
+    enough
 }
 
 #[test]
@@ -174,7 +161,9 @@ fn huge_pages_are_counted_once_marked_and_in_use_when_they_are_reserved() {
     if !namespaces() {
         return;
     }
-    let Some(_pool) = Pool::grown_by(4) else { return };
+    if !huge_pages_are_free(4) {
+        return;
+    }
     // Three pages: none touched, then one.
     let said = alone(
         r#"python3 -c 'import ctypes, json, os, subprocess
