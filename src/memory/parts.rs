@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn every_byte_is_in_one_part_and_no_part_is_larger() {
         let parts = Mutex::new(BTreeMap::<usize, usize>::new());
-        let start = NonNull::without_provenance(std::num::NonZeroUsize::new(1 << 30).unwrap());
+        let start = NonNull::new(std::ptr::without_provenance_mut(1 << 30)).unwrap();
         by_threads(start, LEN, 3, |part, len| {
             assert!(parts.lock().unwrap().insert(part.addr().get(), len).is_none() && len <= PART);
             Ok(())
