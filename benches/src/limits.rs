@@ -120,6 +120,9 @@ impl fmt::Display for Verdict {
     }
 }
 
+const POSIX_TOUCHED: &str = "POSIX, all pages touched";
+const SYSV_TOUCHED: &str = "System V, all pages touched";
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
@@ -184,6 +187,12 @@ static LIMITS: &[Limit] = &[
     limit("attach", "POSIX", "Posix", "shared_memory", Bound::NotMore),
     limit("attach", "POSIX", "Posix", "iceoryx2-bb-posix", Bound::NotMore),
     limit("attach", "System V", "Sysv", "libc, shmget", NOTHING),
+    // A few pages that are there are mapped in by the call that maps, which saves their faults.
+    limit("attach", POSIX_TOUCHED, "Posix", "libc, shm_open", Bound::NotMore).sizes(0, 4 * KIB),
+    limit("attach", POSIX_TOUCHED, "Posix", "libc, shm_open", Bound::AtMost(0.85)).sizes(16 * KIB, 16 * KIB),
+    // One call for all of the faults.
+    limit("attach", POSIX_TOUCHED, "Posix, prefault", "libc, shm_open", Bound::AtMost(0.75)).sizes(256 * KIB, u64::MAX),
+    limit("attach", SYSV_TOUCHED, "Sysv, prefault", "libc, shmget", Bound::AtMost(0.75)).sizes(256 * KIB, u64::MAX),
     // A copy is checked, and called through a pointer, which takes two or three cycles: more than 5 % of the two
     // nanoseconds that memcpy takes for 64 bytes.
     limit("copies", "read", "read_at", "memcpy", Bound::More(2.0)).sizes(8, 8),

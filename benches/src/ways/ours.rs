@@ -17,7 +17,7 @@ impl<B: Backend + Copy + 'static> Way for Ours<B> {
     }
 
     fn open(self, name: &Name) -> Result<B::Region> {
-        Ok(self.0.open(&name.region, &OpenOptions::new())?)
+        Ok(self.0.open(&name.region, &OpenOptions::new().prefault(self.1 == Allocation::Prefault))?)
     }
 
     fn start(mapping: &B::Region) -> *mut u8 {
