@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn the_first_error_is_told_and_ends_the_work() {
         let calls = AtomicUsize::new(0);
-        let failed = by_threads(NonNull::dangling(), 1000 * PART, 2, |_, _| {
+        let failed = by_threads(NonNull::dangling(), 100 * PART, 2, |_, _| {
             calls.fetch_add(1, Relaxed);
             Err(Errno::EFAULT)
         });
