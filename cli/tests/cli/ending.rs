@@ -107,27 +107,29 @@ fn a_signal_while_memory_is_set_aside_is_answered_at_once_and_leaves_nothing() {
     if !namespaces() {
         return;
     }
+    // A process of 32 bits has no room for more.
+    let size: u64 = if cfg!(target_pointer_width = "64") { 2 << 30 } else { 1 << 30 };
     for (what, by) in [("posix:/big", "INT"), ("posix:/big", "QUIT"), ("sysv:0x7", "TERM"), ("sysv:0x7", "HUP")] {
         let said = alone(&format!(
             r#"python3 -c 'import os, signal, subprocess, time
 shm = os.environ["SHM"]
-child = subprocess.Popen([shm, "create", "{what}", "2G", "--prefault"], preexec_fn=lambda: os.nice(5))
+child = subprocess.Popen([shm, "create", "{what}", "{size}", "--prefault"], preexec_fn=lambda: os.nice(5))
 def taken():
     used = os.statvfs("/dev/shm")
     segments = open("/proc/sysvipc/shm").read().splitlines()[1:]
     return (used.f_blocks - used.f_bfree) * used.f_bsize + sum(int(line.split()[14]) for line in segments if line)
 while taken() < 64 << 20 and child.poll() is None: time.sleep(0.001)
 child.send_signal(signal.SIG{by})
-begin = time.monotonic()
-child.wait()
-print(-child.returncode == signal.SIG{by}, time.monotonic() - begin, taken())
+most = 0
+while child.poll() is None:
+    most = max(most, taken())
+    time.sleep(0.001)
+print(-child.returncode == signal.SIG{by}, most < {size}, taken())
 print(len(subprocess.check_output([shm, "ls"], text=True).splitlines()))'"#
         ));
         let words: Vec<&str> = said.split_whitespace().collect();
-        let [interrupted, seconds, taken, lines] = words[..] else { panic!("{said}") };
-        assert_eq!((interrupted, taken, lines), ("True", "0", "1"), "{what}: {said}");
-        // The promise is 0.2 s; a machine with other things to do is slower.
-        assert!(seconds.parse::<f64>().unwrap() < 2.0, "{what}: {said}");
+        // It ends by the signal, long before all was set aside.
+        assert_eq!(words, ["True", "True", "0", "1"], "{what}: {said}");
     }
 }
 
