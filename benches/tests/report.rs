@@ -53,7 +53,8 @@ fn a_report_has_a_document_with_its_plots_and_every_row_for_programs() {
 
     let json: Value = serde_json::from_str(&fs::read_to_string(folder.0.join("benchmarks.json")).unwrap()).unwrap();
     let rows = json["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 2 * (5 + 2));
+    // Two sizes of what is opened, four of what is touched.
+    assert_eq!(rows.len(), 2 * (5 + 2) + 4 * (3 + 3));
     for row in rows {
         let [low, median, high] = ["p10", "median", "p90"].map(|field| row[field].as_f64().unwrap());
         assert!(row["group"] == "attach" && 0.0 < low && low <= median && median <= high, "{row}");
