@@ -225,9 +225,10 @@ impl CreateOptions {
         self
     }
 
-    /// Sets how many threads map pages in for [`Allocation::Prefault`], this one among them; 0, the default, is as many as may run here at once, by affinity
-    /// and the quota of a control group. Less than 32 MiB are mapped in by one. The others have all signals blocked, and none
-    /// is left when the call returns; where no thread can be had, fewer do it.
+    /// Sets how many threads map pages in for [`Allocation::Prefault`], this one among them; 0, the default, is as many as
+    /// may run here at once, by affinity and the quota of a control group. Less than 32 MiB are mapped in by one. The others
+    /// have all signals blocked, and none is left when the call returns; where no thread can be had, fewer do it. If a page
+    /// cannot be had, those that were taken from the store of an object that exists stay with the object.
     ///
     /// # Platform-specific behavior
     ///
@@ -622,9 +623,10 @@ impl OpenOptions {
         self
     }
 
-    /// Sets how many threads map pages in for [`prefault`](Self::prefault), this one among them; 0, the default, is as many as may run here at once, by affinity
-    /// and the quota of a control group. Less than 32 MiB are mapped in by one. The others have all signals blocked, and none
-    /// is left when the call returns; where no thread can be had, fewer do it.
+    /// Sets how many threads map pages in for [`prefault`](Self::prefault), this one among them; 0, the default, is as many as
+    /// may run here at once, by affinity and the quota of a control group. Less than 32 MiB are mapped in by one. The others
+    /// have all signals blocked, and none is left when the call returns; where no thread can be had, fewer do it. If a page
+    /// cannot be had, those that were taken from the store of an object that exists stay with the object.
     ///
     /// # Platform-specific behavior
     ///

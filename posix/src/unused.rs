@@ -60,6 +60,10 @@ pub fn is_unused(name: &CStr) -> io::Result<bool> {
 ///
 /// It takes about half as many system calls. Others who ask by this crate come to their turn between groups of 256.
 ///
+/// # Errors
+///
+/// Each answer has those of [`is_unused`] by itself: one that fails says nothing about the others.
+///
 /// # Examples
 ///
 /// ```
